@@ -1,0 +1,124 @@
+"""The stages, joined: what the commands call, and what `import prunecert` offers.
+
+Each function takes a module (or weights in hand) and data in memory, or what the command line
+names; nothing here is reached from a lower layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from prunecert.api.certification import Options, certify_code, certify_holdout
+from prunecert.api.evidence import measure
+from prunecert.api.issuing import Issued
+from prunecert.api.ladder import prune
+from prunecert.api.networks import Network, architecture, network_of
+from prunecert.api.runs import Recipe, fit
+from prunecert.api.samples import open_source, sample_of, test_sample, training_sample
+from prunecert.api.selection import Selection
+from prunecert.api.selection import select as select_networks
+from prunecert.api.verification import Verdict, verify
+
+__all__ = [
+    "Issued",
+    "Options",
+    "Recipe",
+    "Selection",
+    "Verdict",
+    "architecture",
+    "certify",
+    "measure",
+    "prune",
+    "select",
+    "train",
+    "verify",
+]
+
+
+def certify(
+    network: nn.Module | Network,
+    data: Any,
+    *,
+    delta: float = 0.05,
+    method: str = "occam",
+    sample: str | None = None,
+    dense: nn.Module | Network | None = None,
+    k: int = 1,
+    tried: int = 1,
+    target: float | None = None,
+    options: Options = Options(),
+) -> Issued:
+    """A certificate of `network`, not yet on disk (`.write(folder)` puts it there).
+
+    `method` "occam" reads the training sample and is about the network that its own code decodes
+    to; "holdout", "top-k", "per-class", "disagreement", "cost-of-pruning" read the test sample and
+    are about the weights as given (the last two compare with `dense`). `data` is what --data
+    names, a Source, or data in memory; arrays given as one pair (x, y) are that sample.
+    """
+    subject = network if isinstance(network, Network) else network_of(network)
+    source = open_source(data)
+    if method == "occam":
+        chosen = sample_of(source, sample or "train", "bound")
+        return certify_code(
+            subject,
+            chosen,
+            delta=delta,
+            tried=tried,
+            target=target,
+            holdout=test_sample(source) if chosen.split == "train" else None,
+            options=options,
+        )
+    role = "unlabeled" if method == "disagreement" else "holdout"
+    which = sample or ("train" if source.test is None else "test")
+    other = network_of(dense) if isinstance(dense, nn.Module) else dense
+    chosen = sample_of(source, which, role)
+    return certify_holdout(
+        subject,
+        chosen,
+        method,
+        delta=delta,
+        tried=tried,
+        target=target,
+        dense=other,
+        k=k,
+        trained=training_sample(source) if chosen.split == "test" else None,
+        options=options,
+    )
+
+
+def select(
+    networks: list[nn.Module] | list[Network],
+    data: Any,
+    *,
+    target_error: float | None = None,
+    delta: float = 0.05,
+    sample: str | None = None,
+    dense: nn.Module | Network | None = None,
+    max_drop: float | None = None,
+    correction: str = "sequence",
+    options: Options = Options(),
+) -> Selection:
+    """The sparsest of `networks` that the hold-out certifies (THEORY 2.4); see `Selection`."""
+    subjects = [n if isinstance(n, Network) else network_of(n) for n in networks]
+    source = open_source(data)
+    which = sample or ("train" if source.test is None else "test")
+    chosen = sample_of(source, which, "holdout")
+    return select_networks(
+        subjects,
+        chosen,
+        delta=delta,
+        target_error=target_error,
+        max_drop=max_drop,
+        dense=network_of(dense) if isinstance(dense, nn.Module) else dense,
+        correction=correction,
+        trained=training_sample(source) if chosen.split == "test" else None,
+        options=options,
+    )
+
+
+def train(module: nn.Module, data: Any, recipe: Recipe = Recipe(), **how: Any) -> nn.Module:
+    """Train `module` in place on the training sample of `data`; `how` as in `fit`."""
+    fit(module, sample_of(data, "train", "train"), recipe, **how)
+    return module.eval()

@@ -1,0 +1,251 @@
+"""Certify: count, claim, write. Code certificates of what decodes; hold-out ones of what is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from prunecert import measuring
+from prunecert.api import coded
+from prunecert.api.claims import CLAIMS, Terms, check_delta
+from prunecert.api.issuing import Issued, issue
+from prunecert.api.networks import Network, refuse_trained_on
+from prunecert.api.records import AS_CODED, AS_GIVEN
+from prunecert.bounds.holdout import holdout_upper
+from prunecert.certificate import DENSE, Baselines, HoldoutBaseline, sha256
+from prunecert.data import Sample, equal_rows, refuse_shared
+from prunecert.inversions import round_up
+from prunecert.measuring import TOLERANCE, Outputs
+from prunecert.progress import Stage, quiet
+from prunecert.results import evidence_bytes
+from prunecert.types import Counts, InputError
+
+HOLDOUT_METHODS = ("holdout", "top-k", "per-class", "disagreement", "cost-of-pruning")
+COMPARED = ("disagreement", "cost-of-pruning")  # statements about two networks
+EQUAL_SHARE = 0.5  # a hold-out most of whose rows stand in the training sample is refused
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the work is done; nothing here changes what is claimed."""
+
+    batch_size: int = measuring.DEFAULT_BATCH
+    device: str = "cpu"
+    stage: Stage = quiet
+
+
+def outputs_of(network: Network, sample: Sample, options: Options, k: int = 1) -> Outputs:
+    """One pass of a network over a sample, with progress."""
+    with options.stage(f"evaluating on {sample.name}", sample.n) as tick:
+        return measuring.run(
+            network.module(),
+            sample,
+            k=k,
+            batch_size=options.batch_size,
+            device=options.device,
+            tick=tick,
+        )
+
+
+def certify_code(
+    network: Network,
+    sample: Sample,
+    *,
+    delta: float,
+    tried: int = 1,
+    target: float | None = None,
+    holdout: Sample | None = None,
+    options: Options = Options(),
+) -> Issued:
+    """A code certificate (Occam) from the training sample, of the network that its bytes decode to.
+
+    `tried` = T alternatives that the file does not tell apart (log2 T bits). `holdout`, where there
+    is one, yields the hold-out line beside it: another statement, with its own delta.
+    """
+    check_delta(delta)
+    best = coded.smallest_code(
+        network, sample, delta, options.batch_size, options.device, options.stage
+    )
+    decoded = replace(network, tensors=network.architecture.decode(best.network.data).tensors)
+    found = outputs_of(decoded, sample, options)
+    terms = Terms(delta, best.network.code.bits, tried, target)
+    claim = CLAIMS["occam"]({"errors": measuring.count_errors(found), "n": found.n}, terms)
+    changes = _changes(network, decoded, found, sample, options)
+    parts = {
+        "counts": Counts(claim.errors, claim.n, sample.name),
+        "margins": measuring.margins(found),
+        "layers": measuring.layers(
+            network.architecture.view, decoded.tensors, found.input_norm, sample.name
+        ),
+        "code": best.network.code,
+    }
+    details = {
+        "bits": dict(best.network.code.parts),
+        "bytes": {"dense": _dense_bytes(decoded), "coded": len(best.network.data)},
+    }
+    baselines = Baselines(holdout=_baseline(decoded, holdout, delta, options) if holdout else None)
+    return issue(
+        claim,
+        terms,
+        decoded,
+        best.network.data,
+        sample,
+        object_text=AS_CODED,
+        evidence=evidence_bytes(parts, {"changes": changes, "precisions": best.precisions}),
+        details=details,
+        baselines=baselines,
+        notes=(*network.notes, *best.notes),
+        changes=changes,
+    )
+
+
+def certify_holdout(
+    network: Network,
+    sample: Sample,
+    method: str = "holdout",
+    *,
+    delta: float,
+    tried: int = 1,
+    target: float | None = None,
+    dense: Network | None = None,
+    k: int = 1,
+    trained: Sample | None = None,
+    options: Options = Options(),
+) -> Issued:
+    """A statement from a hold-out sample about the weights exactly as given.
+
+    `dense` is the other network of `disagreement` and `cost-of-pruning`; `trained` is the sample
+    of the same source that rows of the hold-out may stand in (counted, reported, mostly refused).
+    """
+    check_delta(delta)
+    if method not in HOLDOUT_METHODS:
+        raise InputError(f"method {method!r}: expected one of {', '.join(HOLDOUT_METHODS)}")
+    if method in COMPARED and dense is None:
+        raise InputError(f"{method}: expected a second network to compare with")
+    involved = [network] if dense is None else [network, dense]
+    refuse_trained_on(involved, located(sample))
+    found = outputs_of(network, sample, options, k)
+    other = None if dense is None else outputs_of(dense, sample, options)
+    terms = Terms(delta, None, tried, target, k)
+    claim = CLAIMS[method](counts_for(method, found, other), terms)
+    code = network.architecture.encode(network.tensors)
+    parts: dict[str, Any] = {
+        "counts": Counts(claim.errors, claim.n, sample.name),
+        "layers": measuring.layers(
+            network.architecture.view, network.tensors, found.input_norm, sample.name
+        ),
+        "code": code.code,
+    }
+    if sample.role != "unlabeled":
+        parts["margins"] = measuring.margins(found)
+    details: dict[str, Any] = {"equal_rows": equal_to_trained(trained, sample)}
+    extra = {}
+    if dense is not None:
+        extra[DENSE] = dense.architecture.encode(dense.tensors).data
+        details["dense"] = {"sha256": sha256(extra[DENSE]), "weights_sha256": dense.sha256}
+    return issue(
+        claim,
+        terms,
+        network,
+        code.data,
+        sample,
+        object_text=AS_GIVEN,
+        evidence=evidence_bytes(parts, {}),
+        details=details,
+        notes=network.notes,
+        extra_files=extra,
+    )
+
+
+def counts_for(
+    method: str, found: Outputs, other: Outputs | None, tolerance: float = TOLERANCE
+) -> dict[str, Any]:
+    """What a method counts in one pass (or two) over a sample."""
+    if method == "per-class":
+        classes = measuring.class_counts(found, tolerance)
+        return {
+            "n": found.n,
+            "class_errors": classes.errors.tolist(),
+            "class_sizes": classes.n.tolist(),
+        }
+    if method == "disagreement":
+        assert other is not None
+        return {"n": found.n, "errors": measuring.disagreements(found, other, tolerance).count}
+    if method == "cost-of-pruning":
+        assert other is not None
+        pairs = measuring.paired_outcomes(found, other, tolerance)
+        return {"n": found.n, "worse": pairs.worse, "better": pairs.better}
+    return {"n": found.n, "errors": measuring.count_errors(found, tolerance)}
+
+
+def located(sample: Sample) -> dict[str, Any]:
+    """Where the rows of a sample are stored: what a run log records of a training sample."""
+    return {
+        "origin": sample.origin,
+        "split": sample.split,
+        "start": sample.start,
+        "stop": sample.stop,
+        "sample": sample.name,
+    }
+
+
+def equal_to_trained(trained: Sample | None, sample: Sample) -> int:
+    """Hold-out rows equal to a training row: counted; refused where they are the same rows."""
+    if trained is None:
+        return 0
+    refuse_shared(trained, sample)
+    equal = equal_rows(trained, sample)
+    if equal > EQUAL_SHARE * sample.n:
+        raise InputError(
+            f"{sample.source}: {equal} of the {sample.n} rows of {sample.name} equal rows of "
+            f"{trained.name}: expected a hold-out that overlaps no training sample"
+        )
+    return equal
+
+
+def _baseline(network: Network, holdout: Sample, delta: float, options: Options) -> HoldoutBaseline:
+    found = outputs_of(network, holdout, options)
+    errors = measuring.count_errors(found)
+    return HoldoutBaseline(
+        sample=holdout.name,
+        sha256=holdout.sha256,
+        n=found.n,
+        errors=errors,
+        risk_bound=round_up(holdout_upper(errors, found.n, delta)),
+        delta=delta,
+    )
+
+
+def _changes(
+    given: Network, certified: Network, found: Outputs, sample: Sample, options: Options
+) -> dict[str, Any]:
+    """How far the certified network is from the weights given."""
+    before = outputs_of(given, sample, options)
+    weights = sum(
+        int((given.tensors[name].double() != tensor.double()).sum())
+        for name, tensor in certified.tensors.items()
+    )
+    return {
+        "weights_changed": weights,
+        "weights": sum(t.numel() for t in given.tensors.values()),
+        "largest_logit_difference": _logit_difference(given, certified, sample, options),
+        "predictions_changed": int((before.prediction != found.prediction).sum()),
+        "errors_of_the_given_weights": measuring.count_errors(before),
+        "n": found.n,
+    }
+
+
+@torch.no_grad()
+def _logit_difference(a: Network, b: Network, sample: Sample, options: Options) -> float:
+    """Largest change of any logit on the first batch of the sample."""
+    inputs, _ = next(iter(sample.batches(options.batch_size, options.device)))
+    first, second = (
+        measuring.logits(n.module().to(options.device), inputs, sample.name) for n in (a, b)
+    )
+    return float((first - second).abs().max())
+
+
+def _dense_bytes(network: Network) -> int:
+    return sum(t.numel() * t.element_size() for t in network.tensors.values())

@@ -1,0 +1,190 @@
+"""Training runs on disk: a folder that can be killed at any moment and taken up again."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prunecert.api.certification import located
+from prunecert.api.networks import Architecture, Network, open_network, with_log
+from prunecert.data import Sample
+from prunecert.files import write_bytes
+from prunecert.models.loading import load_model
+from prunecert.models.weights import safetensors_bytes
+from prunecert.progress import Stage, quiet
+from prunecert.train import EpochBatches, TrainLog, TrainState, train
+from prunecert.types import InputError
+
+CONFIG, MODEL, LOG, CHECKPOINT = (
+    "config.json",
+    "model.safetensors",
+    "log.json",
+    "checkpoints/latest.pt",
+)
+IN_MEMORY_BYTES = 4 << 30
+CHECKPOINT_EVERY = 500
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained; everything that decides the outcome."""
+
+    steps: str = "20ep"
+    batch_size: int = 128
+    learning_rate: float | None = None
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "cosine"
+    seed: int = 0
+    device: str = "cpu"
+
+
+def fit(
+    module: nn.Module,
+    sample: Sample,
+    recipe: Recipe,
+    *,
+    masks: Mapping[str, Tensor] | None = None,
+    stage: Stage = quiet,
+    name: str = "training",
+    on_checkpoint: Any = None,
+    resume: TrainState | None = None,
+) -> TrainLog:
+    """Train `module` in place on a sample, in memory where it fits."""
+    inputs, labels = batches_of(sample, recipe.batch_size, recipe.seed)
+    with stage(name, 0) as tick:
+        return train(
+            module,
+            inputs,
+            labels,
+            **asdict(recipe),
+            masks=masks,
+            on_step=lambda step, total, loss: tick(1),
+            on_checkpoint=on_checkpoint,
+            checkpoint_every=CHECKPOINT_EVERY,
+            resume=resume,
+        )
+
+
+def batches_of(
+    sample: Sample, batch_size: int, seed: int
+) -> tuple[Tensor | EpochBatches, Tensor | None]:
+    """Tensors for a sample of arrays (bytes stay bytes), else a stream of shuffled batches."""
+    scaled = getattr(sample.rows, "scaled", None)
+    first, _ = sample.rows.read(sample.start, sample.start + 1, labeled=True)
+    if scaled is not None and isinstance(first, Tensor) and (scaled or first.dtype != torch.uint8):
+        if first.nbytes * sample.n <= IN_MEMORY_BYTES:
+            held = list(sample.stored(1 << 14))
+            return torch.cat([x for x, _ in held]), torch.cat([y for _, y in held])  # type: ignore[misc]
+    return (lambda epoch: _Epoch(sample, batch_size, (seed, epoch))), None
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """The batches of one epoch, rows read one by one in a seeded order."""
+
+    sample: Sample
+    batch_size: int
+    seed: tuple[int, int]
+
+    def __len__(self) -> int:
+        return -(-self.sample.n // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
+        order = np.random.default_rng(self.seed).permutation(self.sample.n) + self.sample.start
+        rows = self.sample.rows
+        for i in range(0, len(order), self.batch_size):
+            read = [
+                rows.read(int(r), int(r) + 1, labeled=True) for r in order[i : i + self.batch_size]
+            ]
+            inputs = [rows.deliver(x) for x, _ in read]
+            yield _concatenated(inputs), torch.cat([y for _, y in read])
+
+
+def _concatenated(inputs: list[Any]) -> Any:
+    if isinstance(inputs[0], dict):
+        return {key: torch.cat([x[key] for x in inputs]) for key in inputs[0]}
+    return torch.cat(inputs)
+
+
+def train_run(
+    model: Architecture, sample: Sample, recipe: Recipe, folder: str | Path, stage: Stage = quiet
+) -> Network:
+    """Train a model from its seeded initialisation into `folder`.
+
+    A finished run is read, not repeated; an interrupted one goes on from its last checkpoint. A
+    folder that holds a run with another configuration is refused.
+    """
+    place = Path(folder)
+    config = {
+        "model": model.spec,
+        "model_sha256": model.sha256,
+        "data": located(sample),
+        **asdict(recipe),
+    }
+    open_run(place, config)
+    if (place / MODEL).exists():
+        return open_network(place / MODEL, model)
+    module = initial(model, recipe.seed)
+    state = _load_state(place / CHECKPOINT)
+    log = fit(
+        module,
+        sample,
+        recipe,
+        stage=stage,
+        on_checkpoint=lambda s: write_bytes(place / CHECKPOINT, _dump_state(s)),
+        resume=state,
+    )
+    tensors = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+    run_log = {"trained_on": [located(sample)], "recipe": asdict(recipe)}
+    write_bytes(place / LOG, (json.dumps({"losses": log.losses}) + "\n").encode())
+    write_bytes(place / MODEL, safetensors_bytes(tensors, with_log(run_log)))
+    (place / CHECKPOINT).unlink(missing_ok=True)
+    return Network(model, tensors, str(place / MODEL), log=run_log)
+
+
+def initial(model: Architecture, seed: int) -> nn.Module:
+    """The module with the weights that `seed` draws."""
+    if model.spec.startswith("module:"):
+        return model.module
+    return load_model(model.spec, seed).module
+
+
+def open_run(place: Path, config: Mapping[str, Any]) -> None:
+    """Make the folder, or take up the run in it if it has this very configuration."""
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    file = place / CONFIG
+    if file.exists():
+        if file.read_text() != text:
+            raise InputError(
+                f"{file}: holds a run with another configuration: expected a new --out"
+            )
+        return
+    if place.is_file() or (place.is_dir() and any(place.iterdir())):
+        raise InputError(f"{place}: is not empty and holds no run: expected a new folder")
+    write_bytes(file, text.encode())
+
+
+def _dump_state(state: TrainState) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(vars(state), buffer)
+    return buffer.getvalue()
+
+
+def _load_state(path: Path) -> TrainState | None:
+    """The checkpoint of an interrupted run; one that cannot be read is as good as none."""
+    try:
+        return TrainState(**torch.load(path, weights_only=True))
+    except FileNotFoundError:
+        return None
+    except Exception:  # a damaged file fails in many ways; the run then starts again
+        return None

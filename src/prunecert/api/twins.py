@@ -1,0 +1,60 @@
+"""Which slow, independent computation checks which claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prunecert.api.claims import Claim, Terms
+
+Question = tuple[str, dict[str, Any], float]  # twin, its arguments, the number it must not exceed
+
+
+def twin_questions(claim: Claim, terms: Terms) -> list[Question]:
+    """What to ask the twins about a claim: each answer must not exceed its number."""
+    delta = terms.delta / terms.tried
+    plain = {"n": claim.n, "delta": delta}
+    match claim.method:
+        case "occam":
+            bits = (terms.code_bits or 0) + claim.selection_bits
+            return [
+                (
+                    "occam",
+                    {"errors": claim.errors, "bits": bits, **plain, "delta": terms.delta},
+                    claim.risk_bound,
+                )
+            ]
+        case "per-class":
+            rows = [row for row in claim.details["per_class"] if row["n"]]
+            share = delta / len(claim.details["per_class"])
+            return [
+                ("holdout", {"errors": r["errors"], "n": r["n"], "delta": share}, r["risk_bound"])
+                for r in rows
+            ]
+        case "cost-of-pruning":
+            counts = {name: claim.details[name] for name in ("worse", "better")}
+            return [("cost-of-pruning", {**counts, **plain}, claim.risk_bound)]
+        case "disagreement":
+            return [("disagreement", {"count": claim.errors, **plain}, claim.risk_bound)]
+        case "fixed-sequence" | "simultaneous":
+            return _of_accepted(claim, terms)
+    return [("holdout", {"errors": claim.errors, **plain}, claim.risk_bound)]
+
+
+def _of_accepted(claim: Claim, terms: Terms) -> list[Question]:
+    """Each accepted network at its share of delta, one by one: same event, written otherwise.
+
+    A p-value ≤ delta says the same as a Clopper–Pearson bound ≤ the target.
+    """
+    share = claim.ledger[0][1]
+    questions: list[Question] = []
+    for row in claim.details["sequence"]:
+        if not row["accepted"]:
+            continue
+        plain = {"n": claim.n, "delta": share}
+        if "target_error" in claim.details:
+            limit = claim.details["target_error"]
+            questions.append(("holdout", {"errors": row["errors"], **plain}, limit))
+        if "max_drop" in claim.details:
+            counts = {name: row[name] for name in ("worse", "better")}
+            questions.append(("cost-of-pruning", {**counts, **plain}, claim.details["max_drop"]))
+    return questions

@@ -1,0 +1,69 @@
+"""The `prunecert` command: its groups, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+
+from prunecert.types import CodeError, InputError
+
+app = typer.Typer(
+    name="prunecert",
+    help="Prune a neural network and get a certificate of how wrong it can be on new data.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+PRUNE, CERTIFY, UNDERSTAND = "Prune", "Certify", "Understand"
+NO, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; exit 0 done, 1 the answer is no, 2 bad usage or input."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command line."""
+    # the order of the groups in --help; each module registers its commands when it is imported
+    for name in ("prune", "certify", "understand"):
+        import_module(f"prunecert.cli.{name}")
+
+    command = typer.main.get_command(app)
+    try:
+        return int(command.main(arguments, prog_name="prunecert", standalone_mode=False) or 0)
+    except InputError as error:
+        return _say(str(error), BAD_INPUT)
+    except CodeError as error:
+        return _say(str(error), NO)
+    except KeyboardInterrupt:
+        return _say("interrupted: nothing half-written is left behind", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _usage(error)
+
+
+def _usage(error: Exception) -> int:
+    """Usage errors of the command-line library are one line too; anything else is a fault of ours."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        if type(error).__name__ in ("Exit", "Abort"):
+            return int(getattr(error, "exit_code", NO))
+        raise error
+    text = str(message()).replace("\n", " ").strip()
+    context: Any = getattr(error, "ctx", None)
+    where = f" (see {context.command_path} --help)" if context is not None else ""
+    return _say(f"{text}{where}", BAD_INPUT) if text else BAD_INPUT
+
+
+def _say(line: str, code: int) -> int:
+    print(f"prunecert: {line}", file=sys.stderr)
+    return code

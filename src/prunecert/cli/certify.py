@@ -1,0 +1,283 @@
+"""Commands that state something: certify, verify, select, plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from prunecert.cli.app import CERTIFY, NO, app
+from prunecert.cli.options import (
+    BatchSize,
+    Delta,
+    Device,
+    Json,
+    MaybeData,
+    MaybeModel,
+    Out,
+    Quiet,
+    SampleName,
+    evaluation,
+)
+from prunecert.cli.terminal import Terminal, percent
+from prunecert.types import InputError
+
+if TYPE_CHECKING:
+    from prunecert.api import Issued
+
+Predicted = Annotated[
+    Optional[list[Path]],
+    typer.Option("--predictions", help="P.npz with predictions or logits, and labels."),
+]
+Tried = Annotated[
+    int, typer.Option("--tried", min=1, help="Length of the list it could have been chosen from.")
+]
+Target = Annotated[
+    Optional[float], typer.Option("--target-error", help="Exit 1 unless the bound is at most this.")
+]
+
+
+@app.command(rich_help_panel=CERTIFY)
+def certify(
+    out: Out,
+    weights: Annotated[
+        Optional[Path], typer.Argument(metavar="W", help="Weights: .safetensors or .pt")
+    ] = None,
+    model: MaybeModel = None,
+    data: MaybeData = None,
+    delta: Delta = 0.05,
+    holdout: Annotated[
+        bool, typer.Option("--holdout", help="From the test sample, of the weights as given.")
+    ] = False,
+    disagreement: Annotated[
+        Optional[Path],
+        typer.Option("--disagreement", metavar="DENSE", help="Unlabelled test inputs."),
+    ] = None,
+    max_drop: Annotated[
+        Optional[Path],
+        typer.Option("--max-drop", metavar="DENSE", help="Certified cost of pruning."),
+    ] = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Every class at once.")] = False,
+    top_k: Annotated[Optional[int], typer.Option("--top-k", min=2, metavar="K")] = None,
+    predictions: Predicted = None,
+    target_error: Target = None,
+    tried: Tried = 1,
+    sample: SampleName = None,
+    batch_size: BatchSize = 1000,
+    device: Device = "cpu",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Issue a certificate: of the network's own code, or from a hold-out sample."""
+    from prunecert.certificate import CERTIFICATE
+
+    modes = {
+        "holdout": holdout,
+        "disagreement": disagreement,
+        "cost-of-pruning": max_drop,
+        "per-class": per_class,
+        "top-k": top_k,
+    }
+    asked = [name for name, value in modes.items() if value]
+    if len(asked) > 1:
+        raise InputError(f"certify: one statement at a time, not {' and '.join(asked)}")
+    if (weights is None) == (not predictions):
+        raise InputError("certify: expected weights W, or --predictions P.npz, and not both")
+    terminal = Terminal(json=json, quiet=quiet)
+    with terminal.progress() as stage:
+        if predictions:
+            issued = _of_predictions(predictions[0], asked, modes, delta, tried, target_error)
+        else:
+            assert weights is not None
+            if model is None or data is None:
+                raise InputError("certify: expected --model and --data beside the weights")
+            how = evaluation(batch_size, device, stage)
+            issued = _of_weights(
+                weights,
+                model,
+                data,
+                asked,
+                modes,
+                delta=delta,
+                tried=tried,
+                target=target_error,
+                sample=sample,
+                k=top_k or 1,
+                options=how,
+            )
+        place = issued.write(out)
+    terminal.document((place / CERTIFICATE).read_bytes())
+    _print_issued(terminal, issued, place)
+    if target_error is not None and issued.risk_bound > target_error:
+        terminal.line(f"--target-error {percent(target_error)} is not met.")
+        raise typer.Exit(NO)
+
+
+def _of_weights(
+    weights: Path, model: str, data: str, asked: list[str], modes: dict[str, Any], **terms: Any
+) -> Issued:
+    from prunecert.api import architecture, certify
+    from prunecert.api.networks import open_network
+
+    method = asked[0] if asked else "occam"
+    built = architecture(model)
+    dense = modes[method] if method in ("disagreement", "cost-of-pruning") else None
+    return certify(
+        open_network(weights, built),
+        data,
+        method=method,
+        dense=None if dense is None else open_network(dense, built),
+        **terms,
+    )
+
+
+def _of_predictions(
+    file: Path,
+    asked: list[str],
+    modes: dict[str, Any],
+    delta: float,
+    tried: int,
+    target: float | None,
+) -> Issued:
+    from prunecert.api.predicted import certify_predictions
+    from prunecert.data import predictions as read
+
+    method = asked[0] if asked else "holdout"
+    dense = modes[method] if method in ("disagreement", "cost-of-pruning") else None
+    other = None if dense is None else read(dense)
+    return certify_predictions(
+        read(file), method, delta=delta, tried=tried, target=target, dense=other
+    )
+
+
+def _print_issued(terminal: Terminal, issued: Issued, place: Path) -> None:
+    from prunecert.cli.wording import advice, holdout_line, size_rows
+
+    terminal.line(issued.statement)
+    if issued.record.method == "occam":
+        terminal.line(holdout_line(issued.record))
+        terminal.pairs(size_rows(issued))
+        for sentence in advice(issued.record):
+            terminal.line(sentence)
+    for note in issued.notes:
+        terminal.line(note)
+    terminal.copyable(f"wrote {place}/  status: {issued.record.status}")
+
+
+@app.command(rich_help_panel=CERTIFY)
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A certificate folder.")],
+    model: MaybeModel = None,
+    data: Annotated[
+        Optional[list[str]], typer.Option("--data", help="The data, or the predictions file.")
+    ] = None,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Check a certificate from its bytes: decode, recount, recompute, compare."""
+    from prunecert.api import verify as check
+    from prunecert.api.verification import OTHER_BATCH
+
+    terminal = Terminal(quiet=quiet)
+    given = None if not data else data[0] if len(data) == 1 else data
+    with terminal.progress() as stage:
+        verdict = check(folder, model, given, evaluation(OTHER_BATCH, device, stage))
+    if not verdict.valid:
+        terminal.line(f"not valid: {verdict.sentence}")
+        raise typer.Exit(NO)
+    terminal.line("valid")
+    terminal.line(verdict.sentence)
+    terminal.line("What verify cannot check:")
+    for item in verdict.unchecked:
+        terminal.line(f"- {item}")
+
+
+@app.command(rich_help_panel=CERTIFY)
+def select(
+    networks: Annotated[
+        list[Path], typer.Argument(metavar="W…", help="Weights files, or predictions (.npz).")
+    ],
+    out: Out,
+    model: MaybeModel = None,
+    data: MaybeData = None,
+    target_error: Annotated[
+        Optional[float], typer.Option("--target-error", help="Largest error on new data.")
+    ] = None,
+    delta: Delta = 0.05,
+    dense: Annotated[
+        Optional[Path], typer.Option("--dense", help="What --max-drop compares with.")
+    ] = None,
+    max_drop: Annotated[
+        Optional[float], typer.Option("--max-drop", help="Largest increase of the error.")
+    ] = None,
+    correction: Annotated[
+        str, typer.Option("--correction", help="sequence or simultaneous")
+    ] = "sequence",
+    sample: SampleName = None,
+    batch_size: BatchSize = 1000,
+    device: Device = "cpu",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the sparsest network that is certified good enough."""
+    from prunecert.api import architecture
+    from prunecert.api.networks import open_network
+    from prunecert.certificate import CERTIFICATE, SELECTION, dump, write_folder
+    from prunecert.cli.wording import selection_rows
+
+    terminal = Terminal(json=json, quiet=quiet)
+    limits: dict[str, Any] = {
+        "target_error": target_error,
+        "delta": delta,
+        "max_drop": max_drop,
+        "correction": correction,
+    }
+    with terminal.progress() as stage:
+        if all(path.suffix == ".npz" for path in networks):
+            from prunecert.api.predicted import select_predictions
+
+            found = select_predictions(networks, dense=dense, **limits)
+        elif model is None or data is None:
+            raise InputError("select: expected --model and --data beside the weights")
+        else:
+            from prunecert.api import select as choose
+
+            built = architecture(model)
+            found = choose(
+                [open_network(path, built) for path in networks],
+                data,
+                dense=None if dense is None else open_network(dense, built),
+                sample=sample,
+                options=evaluation(batch_size, device, stage),
+                **limits,
+            )
+    if found.issued is None:
+        place = write_folder(out, {SELECTION: dump(found.summary)})
+    else:
+        place = found.issued.write(out)
+    terminal.document((place / (CERTIFICATE if found.issued else SELECTION)).read_bytes())
+    terminal.table(*selection_rows(found))
+    terminal.line(found.sentence)
+    terminal.copyable(f"wrote {place}/")
+    if found.issued is None:
+        raise typer.Exit(NO)
+
+
+@app.command(rich_help_panel=CERTIFY)
+def plan(
+    target_error: Annotated[float, typer.Option("--target-error", help="What is to be certified.")],
+    expected_error: Annotated[
+        float, typer.Option("--expected-error", help="What you expect to see.")
+    ],
+    delta: Delta = 0.05,
+    quiet: Quiet = False,
+) -> None:
+    """How many hold-out samples a target needs."""
+    from prunecert.bounds.holdout import samples_needed
+
+    needed = int(samples_needed(target_error, expected_error, delta))
+    Terminal(quiet=quiet).line(
+        f"{needed:,} hold-out samples: with at most {percent(expected_error)} of them wrong, the "
+        f"certified error is at most {percent(target_error)} (delta {delta:g})."
+    )

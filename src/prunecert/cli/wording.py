@@ -1,0 +1,91 @@
+"""Sentences and rows that commands print, computed from records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from prunecert.bounds.occam import bits_allowed
+from prunecert.cli.terminal import percent
+
+if TYPE_CHECKING:
+    from prunecert.api import Issued, Selection
+    from prunecert.certificate import CertificateRecord
+
+LOOSE = 0.5  # above it, a code certificate comes with advice
+
+
+def holdout_line(record: CertificateRecord) -> str:
+    """The second statement that `certify` always prints, or why there is none."""
+    line = record.baselines.holdout
+    if line is None:
+        return "Hold-out: this source has no test sample to state one from."
+    return (
+        f"Hold-out, a statement of its own: at most {percent(line.risk_bound)} "
+        f"({line.errors:,} errors in {line.n:,} of {line.sample}, delta {line.delta:g})."
+    )
+
+
+def size_rows(issued: Issued) -> dict[str, str]:
+    """What the certified network is, against the weights given."""
+    record, changes = issued.record, issued.changes
+    assert record.network is not None
+    size, bits = record.details["bytes"], record.details["bits"]
+    nonzeros, zeros = record.network.nonzeros, record.network.parameters - record.network.nonzeros
+    bitmask = record.network.parameters // 8 + 4 * nonzeros
+    return {
+        "certified network": f"{nonzeros:,} nonzeros, {zeros:,} zeros ({record.object})",
+        "code": f"{record.code_bits:,} bits: "
+        + ", ".join(f"{name} {value:,}" for name, value in bits.items()),
+        "bytes": f"dense {size['dense']:,}, bitmask + values {bitmask:,}, coded {size['coded']:,}",
+        "weights changed": f"{changes['weights_changed']:,} of {changes['weights']:,}",
+        "largest logit change": f"{changes['largest_logit_difference']:.3g} on the first batch",
+        "predictions changed": f"{changes['predictions_changed']:,} of {changes['n']:,} "
+        f"({changes['errors_of_the_given_weights']:,} errors before, {record.errors:,} after)",
+        "speed": "unchanged: zeros are stored small, not computed faster",
+    }
+
+
+def advice(record: CertificateRecord) -> list[str]:
+    """One computed sentence when the bound is of little use."""
+    if record.risk_bound <= LOOSE or record.code_bits is None:
+        return []
+    allowed = bits_allowed(LOOSE, record.errors, record.n, record.delta)
+    line = record.baselines.holdout
+    hint = f" Use --holdout (here ≤ {percent(line.risk_bound)})." if line else " Use --holdout."
+    if allowed is None:
+        return [f"{bits(record.code_bits)}; at these errors no code gives 50 %.{hint}"]
+    return [f"{bits(record.code_bits)}; at these errors 50 % needs ≤ {bits(allowed)}.{hint}"]
+
+
+def bits(count: int) -> str:
+    """`8.6 Mbit`, `26 kbit`, `640 bits`."""
+    for unit, name in ((1_000_000, "Mbit"), (1_000, "kbit")):
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count} bits"
+
+
+def selection_rows(found: Selection) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Columns and rows of the table that `select` prints."""
+    with_drop = any("worse" in row for row in found.rows)
+    columns = (
+        "sequence",
+        "sparsity",
+        "errors",
+        *(("worse", "better") if with_drop else ()),
+        "p-value",
+        "",
+    )
+    rows = [
+        (
+            str(row["sequence"]),
+            "—" if row["sparsity"] is None else f"{row['sparsity']:.4f}",
+            f"{row['errors']:,}",
+            *((str(row["worse"]), str(row["better"])) if with_drop else ()),
+            f"{row['p_value']:.3g}",
+            "accepted" if row["accepted"] else "not accepted",
+        )
+        for row in found.rows
+    ]
+    return columns, rows

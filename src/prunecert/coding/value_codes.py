@@ -1,0 +1,67 @@
+"""What the nonzeros of a tensor are: codebook, grid or raw bits, all on bit patterns.
+
+Patterns are unsigned integers of the dtype's width, so round trips are exact for every dtype and
+−0.0, whose pattern is not zero, is a value like any other. A codebook keeps only the leading
+`kept` bits of each pattern: a value with few mantissa bits costs few bits.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunecert.coding.stream import AdaptiveSymbols, Stream, positive, uniform
+from prunecert.types import CodeError
+
+ValueMode = Literal["codebook", "grid", "raw"]
+VALUE_MODES: tuple[ValueMode, ...] = get_args(ValueMode)
+MAX_CODEBOOK = 256
+MAX_GRID = 1 << 12
+
+Patterns = NDArray[np.uint64]
+
+
+def kept_bits(patterns: Patterns, width: int) -> int:
+    """The smallest number of leading bits that still tells these patterns exactly (at least 1)."""
+    together = int(np.bitwise_or.reduce(patterns)) if patterns.size else 0
+    trailing = (together & -together).bit_length() - 1 if together else width - 1
+    return max(width - trailing, 1)
+
+
+def code_codebook(stream: Stream, width: int, patterns: Patterns, count: int) -> Patterns:
+    """Distinct patterns in increasing order at their kept width, then one adaptive index each."""
+    book, indices = np.unique(patterns, return_inverse=True)
+    size = uniform(stream, MAX_CODEBOOK, max(len(book), 1) - 1) + 1
+    kept = uniform(stream, width, kept_bits(book, width) - 1) + 1
+    shift = np.uint64(width - kept)
+    book = stream.words(kept, book >> shift, size) << shift
+    if np.any(book[1:] <= book[:-1]):
+        raise CodeError("a codebook is not in increasing order")
+    symbols = AdaptiveSymbols(size)
+    given = indices.tolist() or [0] * count
+    return book[np.array([symbols.code(stream, i) for i in given], np.int64)]
+
+
+def code_grid(
+    stream: Stream, step: NDArray[np.uint64], width: int, integers: NDArray[np.int64], count: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """A step (its pattern at the kept width) and nonzero integer multiples: signs and sizes."""
+    kept = uniform(stream, width, kept_bits(step, width) - 1) + 1
+    shift = np.uint64(width - kept)
+    step = stream.words(kept, step >> shift, 1) << shift
+    largest = positive(stream, int(np.abs(integers).max(initial=1)))
+    if largest > MAX_GRID:
+        raise CodeError(f"a grid of {largest} steps is larger than {MAX_GRID}")
+    sizes, signs = AdaptiveSymbols(largest), AdaptiveSymbols(2)
+    out = []
+    for value in integers.tolist() or [1] * count:
+        size = sizes.code(stream, abs(value) - 1) + 1
+        out.append(-size if signs.code(stream, int(value < 0)) else size)
+    return step, np.array(out, np.int64)
+
+
+def code_raw(stream: Stream, width: int, patterns: Patterns, count: int) -> Patterns:
+    """Every bit of every value."""
+    return stream.words(width, patterns, count)

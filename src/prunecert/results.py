@@ -1,0 +1,94 @@
+"""The other files: `evidence.npz` (what was measured) and `results.json` (what a run found)."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prunecert.files import write_bytes
+from prunecert.types import PARTS, Evidence, InputError, part_fields
+
+HEADER = "header.json"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the only date in the archive: same evidence, same bytes
+
+
+def evidence_bytes(parts: Evidence, header: Mapping[str, Any]) -> bytes:
+    """An .npz of all arrays, with a JSON header of everything else."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    for name, part in parts.items():
+        for field, value in part_fields(part).items():
+            if isinstance(value, np.ndarray):
+                arrays[f"{name}.{field}"] = value
+            else:
+                plain.setdefault(name, {})[field] = value
+        plain.setdefault(name, {})
+    text = json.dumps({**header, "parts": plain}, indent=2, sort_keys=True, allow_nan=False)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo(HEADER, _EPOCH), text.encode())
+        for name, array in sorted(arrays.items()):
+            with archive.open(zipfile.ZipInfo(f"{name}.npy", _EPOCH), "w") as stream:
+                np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_evidence(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(parts by name, header) of an evidence file; InputError when it is not one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            header = json.loads(archive.read(HEADER))
+            arrays = {
+                name[: -len(".npy")]: np.lib.format.read_array(
+                    archive.open(name), allow_pickle=False
+                )
+                for name in archive.namelist()
+                if name.endswith(".npy")
+            }
+        plain = header.pop("parts")
+        return {name: _part(name, plain[name], arrays) for name in plain}, header
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: expected evidence written by prunecert") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        raise InputError(
+            f"{path}: not an evidence file ({error}): expected evidence.npz"
+        ) from error
+
+
+def _part(name: str, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any:
+    cls = PARTS[name.partition("@")[0]]
+    values = dict(plain)
+    for field in fields(cls):
+        if f"{name}.{field.name}" in arrays:
+            values[field.name] = arrays[f"{name}.{field.name}"]
+    if isinstance(values.get("names"), list):
+        values["names"] = tuple(values["names"])
+    return cls(**values)
+
+
+def write_results(path: str | Path, results: Mapping[str, Any]) -> Path:
+    """`results.json` of a run: networks, bounds, diagnostics, figures."""
+    text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return write_bytes(path, text.encode())
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """`results.json` of a run folder (or the file itself)."""
+    file = Path(path)
+    file = file / "results.json" if file.is_dir() else file
+    try:
+        found = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file: expected results.json of a run") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file}: not readable as JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: expected a JSON object with networks, bounds and figures")
+    return found

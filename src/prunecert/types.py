@@ -1,0 +1,238 @@
+"""Words every other module speaks: evidence, statements, results, errors.
+
+Layer 0: standard library and numpy only. Nothing here measures, proves or prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+# --------------------------------------------------------------------------- errors
+
+
+class InputError(Exception):
+    """What the user gave cannot be used: one line naming the file, the field and what was expected.
+
+    The command line prints the line and exits with 2.
+    """
+
+
+class CodeError(Exception):
+    """A byte string is not a network: `verify` answers no (exit 1) and says this sentence."""
+
+
+# --------------------------------------------------------------------------- kinds and status
+
+Kind = Literal["certified", "conditional", "order-only"]
+Status = Literal["standing", "by construction", "checked", "declared", "assumed"]
+Role = Literal["prior", "train", "bound", "holdout", "unlabeled"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+@dataclass(frozen=True)
+class Assumption:
+    """One hypothesis of a statement and how it is known to hold (THEORY 0, DESIGN "Results")."""
+
+    text: str
+    status: Status
+
+
+def kind_of(assumptions: tuple[Assumption, ...] | list[Assumption]) -> Kind:
+    """`conditional` as soon as one property of weights or data is merely assumed, else `certified`."""
+    return "conditional" if any(a.status == "assumed" for a in assumptions) else "certified"
+
+
+# --------------------------------------------------------------------------- evidence: measured once
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`errors` of `n` samples are wrong (counts, not rates)."""
+
+    errors: int
+    n: int
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Margins f(x)_y − max_{j≠y} f(x)_j of every sample, shape (n,)."""
+
+    values: NDArray[np.float64]
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """One entry per weight matrix, input side first; a convolution counts as (out, in·kh·kw).
+
+    All arrays have shape (L,). Norms are of the trained weights: `spectral_norm` by float64 SVD,
+    `frobenius_norm`, `norm_2_1` = sum over output units of the l2 norm of their incoming weights.
+    """
+
+    names: tuple[str, ...]
+    fan_out: NDArray[np.int64]
+    fan_in: NDArray[np.int64]
+    nonzeros: NDArray[np.int64]
+    spectral_norm: NDArray[np.float64]
+    frobenius_norm: NDArray[np.float64]
+    norm_2_1: NDArray[np.float64]
+    relu_chain: bool  # the network is Linear (ReLU Linear)*, the class most norm bounds cover
+    input_norm: float  # largest l2 norm of an input of `sample`
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class Code:
+    """Length of the code of a network in bits, by part; `bits` is what the statement pays."""
+
+    bits: int
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Disagreements:
+    """`count` of `n` unlabelled inputs where the two networks differ (or either abstains)."""
+
+    count: int
+    n: int
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class PairedOutcomes:
+    """`worse`: pruned wrong and dense right; `better`: the reverse; of `n` labelled samples."""
+
+    worse: int
+    better: int
+    n: int
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Errors and sizes per true class, both of shape (K,)."""
+
+    errors: NDArray[np.int64]
+    n: NDArray[np.int64]
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class PruningCurve:
+    """Bernoulli magnitude-based pruning measured over a grid of d (THEORY 1.1, 1.8).
+
+    `d` has shape (G,); `kept` (G,) is the fraction kept over all layers by the drawn masks;
+    `removed_norm` (G, L) is the measured ‖A − Â‖₂ of each layer. d = 0 prunes nothing.
+    """
+
+    d: NDArray[np.float64]
+    kept: NDArray[np.float64]
+    removed_norm: NDArray[np.float64]
+    seed: int = 0
+
+
+Evidence = Mapping[str, Any]  # part name (lower-case class name) → part
+
+PARTS: dict[str, type] = {
+    cls.__name__.lower(): cls
+    for cls in (
+        Counts,
+        Margins,
+        Layers,
+        Code,
+        Disagreements,
+        PairedOutcomes,
+        ClassCounts,
+        PruningCurve,
+    )
+}
+
+
+def part_fields(part: Any) -> dict[str, Any]:
+    """The fields of one evidence part by name (for writing it down)."""
+    return {f.name: getattr(part, f.name) for f in fields(part)}
+
+
+# --------------------------------------------------------------------------- statements
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a statement was published; `deviation` says where ours differs from print."""
+
+    key: str
+    authors: str
+    year: int
+    title: str
+    theorem: str = ""
+    equation: str = ""
+    version: str = ""
+    identifier: str = ""  # doi:… or arXiv:…
+    deviation: str = ""
+
+
+@dataclass(frozen=True)
+class BoundSpec:
+    """One row of the table of statements (`prunecert bounds`).
+
+    `function` takes plain numbers (or arrays) by keyword and returns a number; `needs` names the
+    evidence parts it can be computed from; `from_evidence(parts, delta)` picks the numbers out.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    kind: Kind
+    quantity: str  # what the number bounds: "zero-one risk", "disagreement", …
+    summary: str  # one line for the table
+    source: Source
+    needs: tuple[str, ...] = ()
+    from_evidence: Callable[[Evidence, float], dict[str, Any]] | None = None
+    assumptions: tuple[Assumption, ...] = ()
+    unit: str = "fraction"
+
+
+# --------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A proven upper bound. Its `kind` follows from its assumptions and is never set by hand."""
+
+    name: str
+    quantity: str
+    risk_bound: float
+    delta: float
+    assumptions: tuple[Assumption, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        return kind_of(self.assumptions)
+
+
+@dataclass(frozen=True)
+class CapacityMeasure:
+    """An order-only value: it ranks networks and bounds nothing, so it has no `risk_bound`."""
+
+    name: str
+    value: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """Why a statement says nothing about this evidence."""
+
+    name: str
+    reason: str
+
+
+Result = Certificate | CapacityMeasure | NotApplicable

@@ -1,0 +1,69 @@
+"""Every twin is deterministic, leaves mpmath's precision alone and shares no code with a bound."""
+
+import ast
+from pathlib import Path
+
+import mpmath
+import numpy as np
+import pytest
+
+import prunecert.reference
+from prunecert.reference import TWINS
+
+EXAMPLES = {
+    "occam": {"errors": 12, "n": 300, "bits": 40, "delta": 0.05},
+    "occam-kl": {"errors": 12, "n": 300, "bits": 40, "delta": 0.05},
+    "holdout": {"errors": 12, "n": 300, "delta": 0.05},
+    "top-k": {"errors": 12, "n": 300, "delta": 0.05},
+    "per-class": {"errors": [3, 0, 7], "n": [30, 0, 70], "delta": 0.05},
+    "disagreement": {"count": 12, "n": 300, "delta": 0.05},
+    "cost-of-pruning": {"worse": 6, "better": 4, "n": 300, "delta": 0.05},
+    "labelled-transfer": {"risk_bound": 0.1, "better": 4, "n": 300, "delta": 0.05},
+    "fixed-sequence": {"errors": [5, 6, 40], "n": 300, "target_error": 0.1, "delta": 0.05},
+    "simultaneous": {"errors": [5, 6, 40], "n": 300, "delta": 0.05},
+    "p-value": {"errors": 5, "n": 300, "target_error": 0.1},
+    "samples-needed": {"target_error": 0.1, "expected_error": 0.03, "delta": 0.05},
+    "mbp-sketch-as-published": {
+        "margins": [0.7, 1.3],
+        "fan_out": [3, 2],
+        "fan_in": [4, 3],
+        "spectral_norm": [1.7, 0.9],
+        "input_norm": 1.1,
+        "d": [0.0, 5.0, 10.0],
+        "removed_norm": [[0.0, 0.0], [0.3, 0.2], [0.9, 0.8]],
+        "n": 300,
+    },
+}
+
+
+def test_every_twin_has_an_example():
+    assert set(EXAMPLES) == set(TWINS)
+
+
+@pytest.mark.parametrize("name", sorted(TWINS))
+def test_same_question_same_answer_at_any_global_precision(name):
+    first = TWINS[name](**EXAMPLES[name])
+    for digits in (5, 80):
+        with mpmath.workdps(digits):
+            assert TWINS[name](**EXAMPLES[name]) == first
+            assert mpmath.mp.dps == digits
+
+
+@pytest.mark.parametrize("name", sorted(TWINS))
+def test_numpy_numbers_are_plain_numbers(name):
+    arrays = {key: np.asarray(value)[()] for key, value in EXAMPLES[name].items()}
+    assert TWINS[name](**arrays) == TWINS[name](**EXAMPLES[name])
+
+
+def test_no_code_is_shared_with_a_fast_path():
+    imported = set()
+    for file in Path(prunecert.reference.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                imported.add(node.module)
+            elif isinstance(node, ast.Import):
+                imported.update(alias.name for alias in node.names)
+    ours = {module for module in imported if module.startswith("prunecert")}
+    assert all(m == "prunecert.types" or m.startswith("prunecert.reference.") for m in ours)
+    standard = {"__future__", "collections.abc", "fractions", "math", "operator", "typing"}
+    assert imported - ours == standard | {"mpmath"}
