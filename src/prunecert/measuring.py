@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from prunecert.data import Inputs
 from prunecert.models.layers import LayerView
-from prunecert.models.loading import in_one_line
 from prunecert.models.loading import outputs as network_outputs
 from prunecert.progress import Tick, silent
 from prunecert.pruning.bernoulli import bernoulli_mask
@@ -31,6 +30,7 @@ from prunecert.types import (
     PairedOutcomes,
     PruningCurve,
 )
+from prunecert.user_code import in_one_line
 
 TOLERANCE = 1e-4  # declared: no execution moves a margin by more than this share of max|logit|
 DEFAULT_BATCH = 1000

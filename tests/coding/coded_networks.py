@@ -25,6 +25,8 @@ def specs_of(tensors: Mapping[str, Tensor]) -> list[TensorSpec]:
 
 def bits_of(tensor: Tensor) -> bytes:
     """The memory of a tensor: −0.0 and 0.0 differ, NaNs of equal payload do not."""
+    if not tensor.numel():
+        return b""
     return bytes(tensor.contiguous().reshape(-1).view(torch.uint8).tolist())
 
 
@@ -58,7 +60,7 @@ def random_patterns(rng: np.random.Generator, dtype: torch.dtype, count: int) ->
     raw = rng.integers(0, 256, count * dtype.itemsize, dtype=np.uint8)
     if dtype == torch.bool:
         return torch.from_numpy(raw % 2).to(torch.bool)
-    return torch.from_numpy(raw).view(dtype)
+    return torch.from_numpy(raw).view(dtype) if count else torch.zeros(0, dtype=dtype)
 
 
 def random_tensor(

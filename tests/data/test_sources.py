@@ -276,8 +276,8 @@ def test_module_function(tmp_path, monkeypatch):
 
 
 BAD_FUNCTIONS = {
-    "no function": ("other = 1", ["has no function load"]),
-    "not callable": ("load = 3", ["has no function load"]),
+    "no function": ("other = 1", ["has no function 'load'"]),
+    "not callable": ("load = 3", ["has no function 'load'"]),
     "syntax error": ("def load(:", ["cannot import", "SyntaxError"]),
     "import error": ("import no_such_module_here", ["cannot import", "ModuleNotFoundError"]),
     "fails": ("def load(): raise ValueError('first\\nsecond')", ["failed", "ValueError: first"]),
@@ -346,7 +346,7 @@ def test_bad_function_names_itself_and_the_row(tmp_path, case):
 
 
 def test_missing_function_file():
-    one_line_error(lambda: load_source("no_such_file.py:load"), "no_such_file.py", "no file")
+    one_line_error(lambda: load_source("no_such_file.py:load"), "no_such_file.py", "no such file")
     one_line_error(lambda: load_source("no_such_module_x:load"), "no_such_module_x", "import")
 
 

@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from prunecert.models.loading import (
-    call_function,
     load_model,
     outputs,
     plain,
@@ -96,10 +95,6 @@ def test_function_in_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert loaded.sha256 == hashlib.sha256(text + b":make").hexdigest()
 
 
-def test_call_function_gives_back_anything(model_file: Path) -> None:
-    assert call_function(f"{model_file}:text")[0] == "no module"
-
-
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -123,10 +118,10 @@ def test_bad_files(tmp_path: Path) -> None:
         load_model(f"{tmp_path}/absent.py")
     (tmp_path / "wrong.py").write_text("def (")
     path_before = list(sys.path)
-    with pytest.raises(InputError, match="cannot import it: SyntaxError"):
+    with pytest.raises(InputError, match="cannot import .*wrong.py: SyntaxError"):
         load_model(f"{tmp_path}/wrong.py:build")
     assert sys.path == path_before
-    with pytest.raises(InputError, match="cannot import it: ModuleNotFoundError"):
+    with pytest.raises(InputError, match="cannot import .*nets: ModuleNotFoundError"):
         load_model("no_such_package_anywhere.nets:make")
 
 

@@ -90,7 +90,8 @@ def test_each_row_is_level_with_its_words() -> None:
     written = {text.get_text(): text.get_position()[1] for text in canvas.axes[-1].texts}
     assert middles == [written["1"], written["2"]]
     assert written["p"] < written["1"] < written["q"] < written["2"]
-    assert canvas.axes[-1].get_ylim() == main.get_ylim()
+    bottom, top = main.get_ylim()
+    assert canvas.axes[-1].get_ylim() == (bottom, top) and top == 0 < written["2"] < bottom
     assert canvas.axes[-1].get_position().height == main.get_position().height
 
 

@@ -217,6 +217,9 @@ def test_all_data_of_a_figure_are_among_its_numbers(tree: Element, results: dict
             ]  # fmt: skip
             assert [float(value) for _, value in shown] == series["y"]
             assert [x for x, _ in shown] == [str(x) for x in series["x"]]
+            if series.get("kind") in ("certified", "conditional"):
+                words = [row[column].text for row in cells(numbers) if row[column].children]
+                assert all(read(w)[0] >= Fraction(repr(y)) for w, y in zip(words, series["y"]))
 
 
 def test_proven_bounds_are_shown_no_smaller_than_they_are(

@@ -5,7 +5,6 @@ A *source* is where rows come from (`load_source`), a *split* is its train or te
 for, and a sample is streamed: no statement needs the rows in memory.
 """
 
-from prunecert.data.functions import load_function, on_path
 from prunecert.data.predictions import Predictions, predictions
 from prunecert.data.samples import Sample, equal_rows, refuse_shared, shared_rows, take
 from prunecert.data.sources import Source, in_memory, load_source
@@ -23,9 +22,7 @@ __all__ = [
     "Split",
     "equal_rows",
     "in_memory",
-    "load_function",
     "load_source",
-    "on_path",
     "predictions",
     "refuse_shared",
     "shared_rows",

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prunecert.data.functions import first_line
 from prunecert.types import InputError
+from prunecert.user_code import in_one_line
 
 
 def array_names(path: Path) -> list[str]:
@@ -19,7 +19,7 @@ def array_names(path: Path) -> list[str]:
         with np.load(path, allow_pickle=False) as archive:
             return list(archive.files)
     except Exception as error:  # numpy and zipfile raise a dozen kinds on a broken file
-        raise InputError(f"{path}: not a readable .npz file ({first_line(error)})") from error
+        raise InputError(f"{path}: not a readable .npz file ({in_one_line(error)})") from error
 
 
 def read_array(path: Path, name: str) -> NDArray[np.generic]:
@@ -28,7 +28,7 @@ def read_array(path: Path, name: str) -> NDArray[np.generic]:
         with np.load(path, allow_pickle=False) as archive:
             return np.asarray(archive[name])
     except Exception as error:
-        raise InputError(f"{path}: {name}: cannot be read ({first_line(error)})") from error
+        raise InputError(f"{path}: {name}: cannot be read ({in_one_line(error)})") from error
 
 
 def read_inputs(path: Path, name: str) -> NDArray[np.uint8] | NDArray[np.float32]:

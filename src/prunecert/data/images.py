@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunecert.data.functions import first_line
 from prunecert.data.splits import ArraySplit
 from prunecert.files import write_bytes
 from prunecert.types import InputError
+from prunecert.user_code import in_one_line
 
 Progress = Callable[[str, int], None]  # called with what is being decoded and the rows done so far
 ROWS_PER_PROGRESS = 1000
@@ -89,7 +89,7 @@ def _decode(
         raise
     except Exception as error:  # the library raises many kinds, its readers more
         hint = "" if local else "not a folder here, and not readable from the hub: "
-        raise InputError(f"{spec}: {hint}{first_line(error)}") from error
+        raise InputError(f"{spec}: {hint}{in_one_line(error)}") from error
 
 
 def _decode_rows(rows: Any, where: str, progress: Progress | None) -> dict[str, NDArray[Any]]:
@@ -191,7 +191,7 @@ def _read_cache(path: Path) -> dict[str, NDArray[Any]] | None:
                 return None
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in ("images", "labels", "classes")}
-    except Exception:  # noqa: BLE001  (the remedy is the same for any fault)
+    except Exception:
         return None
 
 
@@ -201,4 +201,4 @@ def _write_cache(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     try:
         write_bytes(path, file.getvalue())
     except (InputError, OSError) as error:
-        raise InputError(f"{first_line(error)}; PRUNECERT_CACHE names another folder") from error
+        raise InputError(f"{in_one_line(error)}; PRUNECERT_CACHE names another folder") from error

@@ -15,10 +15,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from prunecert.data.archives import array_names, read_inputs, read_integers
-from prunecert.data.functions import first_line, is_function, load_function, on_path
 from prunecert.data.images import Progress, folder_digest, read_images
 from prunecert.data.splits import ArraySplit, DatasetSplit, Split
 from prunecert.types import InputError
+from prunecert.user_code import in_one_line, is_function, load_function, on_path
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
@@ -139,12 +139,13 @@ def _npz_source(spec: str) -> Source:
 
 
 def _function_source(spec: str) -> Source:
-    function, folder = load_function(spec)
+    found = load_function(spec)
+    folder = found.folder
     try:
         with on_path(folder):
-            pair = function()
+            pair = found.function()
     except Exception as error:  # the user's code may raise anything
-        raise InputError(f"{spec}: the function failed: {first_line(error)}") from error
+        raise InputError(f"{spec}: the function failed: {in_one_line(error)}") from error
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(
             f"{spec}: expected (train, test) to be returned, found {type(pair).__name__}"

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunecert.data.functions import first_line, on_path
 from prunecert.types import InputError
+from prunecert.user_code import in_one_line, on_path
 
 Inputs = torch.Tensor | dict[str, torch.Tensor]
 Array = NDArray[Any] | torch.Tensor
@@ -123,7 +123,7 @@ class DatasetSplit:
                 return ask()
         except Exception as error:  # the user's code may raise anything
             raise InputError(
-                f"{self.inputs_name}: cannot read {what}: {first_line(error)}"
+                f"{self.inputs_name}: cannot read {what}: {in_one_line(error)}"
             ) from error
 
 

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib
 import inspect
 import json
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import torch
@@ -26,6 +22,7 @@ from torch.nn.utils import parametrize, prune
 
 from prunecert.models.zoo import build, local_seed
 from prunecert.types import InputError
+from prunecert.user_code import in_one_line, load_function, on_path
 
 Origin = Literal["zoo", "python", "huggingface"]
 
@@ -79,66 +76,15 @@ def load_model(spec: str, seed: int = 0) -> LoadedModel:
 
 
 def _from_function(spec: str, seed: int) -> tuple[nn.Module, str]:
-    with local_seed(seed):
-        module, sha256 = call_function(spec)
+    found = load_function(spec)
+    try:
+        with local_seed(seed), on_path(found.folder):
+            module = found.function()
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"{spec}: calling it failed: {in_one_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise InputError(f"{spec} returned a {type(module).__name__}, expected an nn.Module")
-    return module, sha256
-
-
-def call_function(spec: str) -> tuple[Any, str]:
-    """Call `file.py:function` or `package.module:function`: its result, and sha256 of its source.
-
-    The file's folder is on sys.path while it is imported and called. Raises InputError.
-    """
-    source, _, name = spec.rpartition(":")
-    path = Path(source)
-    is_file = path.suffix == ".py"
-    if is_file and not path.is_file():
-        raise InputError(f"{path}: no such file (wanted for {spec})")
-    with _on_path(path.resolve().parent if is_file else None):
-        try:
-            module = _run_file(path) if is_file else importlib.import_module(source)
-        except Exception as error:  # user code can raise anything
-            raise InputError(f"{source}: cannot import it: {in_one_line(error)}") from error
-        if not callable(function := getattr(module, name, None)):
-            raise InputError(f"{source} has no function '{name}' (wanted for {spec})")
-        return _called(function, spec), _source_hash(module, spec, name)
-
-
-def _called(function: Callable[[], Any], spec: str) -> Any:
-    try:
-        return function()
-    except Exception as error:  # user code can raise anything
-        raise InputError(f"{spec}: calling it failed: {in_one_line(error)}") from error
-
-
-@contextmanager
-def _on_path(folder: Path | None) -> Iterator[None]:
-    if folder is None:
-        yield
-        return
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-
-
-def _run_file(path: Path) -> ModuleType:
-    # Compiled from the text, not imported: a byte-code cache could be older than what is hashed.
-    text = path.read_bytes()
-    module = ModuleType(f"{path.stem}_{hashlib.sha256(text).hexdigest()[:12]}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses and pickle look their module up there
-    exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 — asked for by the user
-    return module
-
-
-def _source_hash(module: ModuleType, spec: str, name: str) -> str:
-    if not (file := getattr(module, "__file__", None)):
-        raise InputError(f"{spec}: its module has no source file, so it cannot be identified")
-    return hashlib.sha256(Path(file).read_bytes() + f":{name}".encode()).hexdigest()
+    return module, found.sha256
 
 
 def _from_hugging_face(spec: str, seed: int) -> tuple[nn.Module, str]:
@@ -175,12 +121,6 @@ def _from_hugging_face(spec: str, seed: int) -> tuple[nn.Module, str]:
             f"model '{spec}': not a usable Hugging Face folder, nor a model in the local cache: "
             f"{in_one_line(error)}"
         ) from error
-
-
-def in_one_line(error: Exception) -> str:
-    """The kind and the first line of an exception's text."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 # --------------------------------------------------------------------------- using

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from prunecert.files import write_bytes
-from prunecert.models.loading import TensorSpec, copy_of, in_one_line, plain, tensor_specs
+from prunecert.models.loading import TensorSpec, copy_of, plain, tensor_specs
 from prunecert.types import InputError
+from prunecert.user_code import in_one_line
 
 _PICKLED = (".pt", ".pth", ".bin")
 _WRAPPERS = ("state_dict", "model", "model_state_dict")

@@ -207,7 +207,7 @@ def curves(figure: Figure, width: int) -> Canvas:
     for place, axes in zip(places, grid[:, 0]):
         for s in figure.series:
             y = [
-                math.nan if y is None and _place(figure, s, x, y) != place else y
+                math.nan if y is None or _place(figure, s, x, y) != place else y
                 for x, y in zip(s.x, s.y)
             ]
             _draw_marks(axes, s.x, y, _kind(figure, s), s.style, _colour(figure, s))
