@@ -20,7 +20,7 @@ from prunecert.files import write_bytes
 from prunecert.models.loading import load_model
 from prunecert.models.weights import safetensors_bytes
 from prunecert.progress import Stage, quiet
-from prunecert.train import EpochBatches, TrainLog, TrainState, train
+from prunecert.training import EpochBatches, TrainLog, TrainState, train
 from prunecert.types import InputError
 
 CONFIG, MODEL, LOG, CHECKPOINT = (

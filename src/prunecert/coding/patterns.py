@@ -45,4 +45,5 @@ def from_patterns(patterns: NDArray[np.uint64], dtype: torch.dtype) -> torch.Ten
         raise CodeError("a truth value is neither 0 nor 1")
     unsigned = patterns.astype(f"u{width_of(dtype) // 8}")
     signed = unsigned if DTYPES[dtype] == torch.uint8 else unsigned.view(f"i{width_of(dtype) // 8}")
-    return torch.from_numpy(signed.copy()).view(dtype)
+    copy = torch.from_numpy(signed).clone(memory_format=torch.contiguous_format)
+    return copy.view(dtype)  # with torch's own strides: numpy has others where a tensor is empty

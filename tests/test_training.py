@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from prunecert.pruning import mask_of
-from prunecert.train import SCHEDULES, Steps, TrainState, train
+from prunecert.training import SCHEDULES, Steps, TrainState, train
 from prunecert.types import InputError
 
 
