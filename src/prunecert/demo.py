@@ -113,9 +113,7 @@ def _accepted(found: Selection) -> set[str]:
     return {row["sha256"] for row in found.accepted}
 
 
-def _shown(
-    rungs: Sequence[Rung], found: Selection, best: Rung, published: Any, out: Path
-) -> Shown:
+def _shown(rungs: Sequence[Rung], found: Selection, best: Rung, published: Any, out: Path) -> Shown:
     accepted = _accepted(found)
     by_place = {(r.method, r.network.name): r for r in rungs}
     rows = []
@@ -256,24 +254,24 @@ def _figures(
             {
                 "name": method,
                 "kind": kind,
-                "x": [round(r.network.sparsity, 6) for r in rungs if r.method == method],
+                "x": [round(1 - r.network.sparsity, 6) for r in rungs if r.method == method],
                 "y": [value(r) for r in rungs if r.method == method],
             }
             for method in METHODS
         ]
 
-    sparsity = {"label": "sparsity (fraction of zeros among the weights)"}
+    density = {"label": "density: fraction of weights kept", "scale": "log"}
     statements = _statements(found, best, published)
     return {
         "holdout-error": {
             "title": f"Error on {holdout.n} hold-out samples",
-            "x": sparsity,
-            "y": {"label": "error"},
+            "x": density,
+            "y": {"label": "error", "scale": "log"},
             "series": by_method(lambda r: round(r.holdout_errors / holdout.n, 6), "measured"),
         },
         "code-certificate": {
             "title": "Certificate from training data alone",
-            "x": sparsity,
+            "x": density,
             "y": {"label": "certified error, at most"},
             "series": by_method(lambda r: r.issued.risk_bound, "certified"),
             "note": "Smaller networks have shorter codes; too small, they err. Delta 0.05 each.",
@@ -303,4 +301,3 @@ def _statements(found: Selection, best: Rung, published: Any) -> list[dict[str, 
         {"name": name, "kind": kind, "style": "bars", "x": [name], "y": [value]}
         for name, kind, value in bars
     ]
-

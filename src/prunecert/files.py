@@ -15,6 +15,8 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
     Missing folders are made. Raises InputError where nothing can be written.
     """
     target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{target}: is a folder: expected the name of a file to write")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -25,7 +27,9 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
             stream.write(data)
         os.chmod(name, 0o644)
         os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk, say
+            raise InputError(f"{target}: cannot write it: {error.strerror}") from None
         raise
     return target

@@ -84,7 +84,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     file = Path(path)
     file = file / "results.json" if file.is_dir() else file
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise InputError(f"{file}: no such file: expected results.json of a run") from None
     except (ValueError, OSError) as error:
@@ -92,3 +92,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{file}: expected a JSON object with networks, bounds and figures")
     return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -69,9 +69,7 @@ def test_pruned_prototype_anchor():
     gives 13.71 %, and 13.8 % is reached by counts that also print as 2.5 %."""
     assert round(100 * occam_upper(1_500, 60_000, 6_626, 0.05), 2) == 13.71
     printed_as_2_5 = [k for k in range(1_471, 1_530) if f"{100 * k / 60_000:.1f}" == "2.5"]
-    assert any(
-        f"{100 * occam_upper(k, 60_000, 6_626, 0.05):.1f}" == "13.8" for k in printed_as_2_5
-    )
+    assert any(f"{100 * occam_upper(k, 60_000, 6_626, 0.05):.1f}" == "13.8" for k in printed_as_2_5)
     assert occam_upper(max(printed_as_2_5), 60_000, 6_626, 0.05) < 0.1385
 
 

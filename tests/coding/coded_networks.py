@@ -71,7 +71,8 @@ def random_tensor(
     count = int(np.prod(shape))
     values = random_patterns(rng, dtype, count)
     if distinct is not None and count:
-        values = random_patterns(rng, dtype, distinct)[torch.from_numpy(rng.integers(0, distinct, count))]
+        which = torch.from_numpy(rng.integers(0, distinct, count))
+        values = random_patterns(rng, dtype, distinct)[which]
     out = torch.zeros(count, dtype=dtype)
     kept = torch.from_numpy(rng.random(count) < density)
     out[kept] = values[kept]

@@ -219,4 +219,5 @@ def test_adaptive_symbols_approach_the_entropy(size):
     writer, symbols = Writer(), AdaptiveSymbols(size)
     for value in values.tolist():
         symbols.code(writer, value)
-    assert ideal <= writer.cost_bits <= 1.01 * (ideal + (size - 1) / 2 * math.log2(len(values))) + 64
+    adaptive = ideal + (size - 1) / 2 * math.log2(len(values))
+    assert ideal <= writer.cost_bits <= 1.01 * adaptive + 64

@@ -154,9 +154,7 @@ def grid_bits(width, step, integers):
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(
     st.sampled_from(WIDTHS).flatmap(lambda w: st.tuples(st.just(w), st.integers(1, 2**w - 1))),
-    st.lists(
-        st.integers(-MAX_GRID, MAX_GRID).filter(lambda i: i != 0), min_size=1, max_size=40
-    ),
+    st.lists(st.integers(-MAX_GRID, MAX_GRID).filter(lambda i: i != 0), min_size=1, max_size=40),
 )
 def test_grid_round_trip_keeps_sizes_and_signs(width_and_step, integers):
     grid_bits(*width_and_step, integers)

@@ -81,7 +81,13 @@ def test_light_modules_do_not_name_torch(path):
 
 @pytest.mark.parametrize(
     "line",
-    ["--help", "bounds", "bound holdout --errors 0 --n 9", "explain occam", "explain holdout --bibtex"],
+    [
+        "--help",
+        "bounds",
+        "bound holdout --errors 0 --n 9",
+        "explain occam",
+        "explain holdout --bibtex",
+    ],
 )
 def test_light_commands_load_no_torch(line):
     script = (

@@ -194,6 +194,7 @@ ODD_MODULES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("name", ODD_MODULES)
 def test_odd_modules_raise_nothing_and_nothing_is_claimed(name: str) -> None:
     net = ODD_MODULES[name]()

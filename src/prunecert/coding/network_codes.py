@@ -198,9 +198,7 @@ class _Network:
     def _repeat(self, slot: TensorSpec) -> int:
         """Columns per input unit: kernel places of a convolution, pixels after a flatten."""
         kernel = int(np.prod(slot.shape[2:])) if len(slot.shape) > 2 else 1
-        flattened = [
-            s.repeat for g in self.groups for s in g.consumers if s.tensor == slot.name
-        ]
+        flattened = [s.repeat for g in self.groups for s in g.consumers if s.tensor == slot.name]
         return kernel * max(flattened, default=1)
 
     def _account(self, stream: Stream, part: str) -> None:

@@ -104,7 +104,8 @@ def search_precision(
     search = _Search(tensors, slots, groups, count_errors, bound_of)
     own = [s for s in slots if s.alias_of is None]
     free = [s for s in own if _is_free(tensors[s.name])]
-    search.fixed_bits += sum(value_cost_bits(tensors[s.name], Choice()) for s in own if s not in free)
+    exact = [tensors[s.name] for s in own if s not in free]
+    search.fixed_bits += sum(value_cost_bits(tensor, Choice()) for tensor in exact)
     matrices = [s.name for s in free if len(s.shape) > 1]
     vectors = [s.name for s in free if len(s.shape) <= 1]
 

@@ -33,8 +33,8 @@ def remove_dead_units(view: LayerView, state: State) -> tuple[dict[str, Tensor],
 
     A unit that no consumer reads is not needed. A constant one (no incoming weights, or a batch
     normalisation that multiplies it by zero) is not needed once its constant is added to the
-    biases of the layers that read it, which is exact up to one rounding of each bias, and
-    possible where no zero padding comes between; a constant zero needs no bias.
+    biases of the layers that read it: exact but for the rounding of those biases to their dtype,
+    and possible where no zero padding comes between. A constant zero needs no bias.
     """
     new = dict(state)
     groups = view.groups

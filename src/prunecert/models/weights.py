@@ -88,7 +88,10 @@ def load_tensors(path: str | Path) -> Weights:
     file = _read(path)
     merged: dict[str, Tensor] = {}
     for name, tensor in file.tensors.items():
-        if name.endswith("_orig") and (mask := name.removesuffix("_orig") + "_mask") in file.tensors:
+        if (
+            name.endswith("_orig")
+            and (mask := name.removesuffix("_orig") + "_mask") in file.tensors
+        ):
             kept = _as_mask(path, mask, file.tensors[mask])
             merged[name.removesuffix("_orig")] = torch.where(kept, tensor, 0)
         elif not (name.endswith("_mask") and name.removesuffix("_mask") + "_orig" in file.tensors):
