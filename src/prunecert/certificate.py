@@ -12,25 +12,39 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from prunecert.types import CodeError, InputError, Role, Status
 
 FORMAT: Literal["prunecert/1"] = "prunecert/1"
 CERTIFICATE, NETWORK, WEIGHTS = "certificate.json", "network.bin", "network.safetensors"
 EVIDENCE, SELECTION, DENSE = "evidence.npz", "selection.json", "dense.bin"
+DENSE_ONE = "the dense network that it is compared with"
 FILES = (CERTIFICATE, NETWORK, WEIGHTS, EVIDENCE, SELECTION, DENSE)
 
-Fraction = Field(ge=0, le=1)
-Count = Field(ge=0)
-Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+SMALLEST_DELTA = 1e-9  # so that `confidence`, at 12 digits, is never 1
+MOST = 2**53  # what a JSON reader that knows only doubles still counts exactly
+LONGEST_LIST = 1000  # networks of one selection
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Delta = Annotated[float, Field(ge=SMALLEST_DELTA, le=1 - SMALLEST_DELTA)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# What a stranger calls a thing: one printable line, which a sentence can put into quotes.
+Name = Annotated[str, Field(min_length=1, max_length=1000, pattern=r'^[^"\p{C}\p{Zl}\p{Zp}]*$')]
+Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!-]{1,60}$")]
+
+STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = STRICT
 
 
 class LedgerItem(_Part):
@@ -50,48 +64,105 @@ class StatedAssumption(_Part):
 class ModelField(_Part):
     """The architecture that the decoder needs."""
 
-    spec: str
-    sha256: str = Sha256
+    spec: Name
+    sha256: Sha256
 
 
 class DataField(_Part):
     """The sample the statement was computed on."""
 
-    source: str
+    source: Name
     role: Role
-    sample: str
-    n: int = Field(ge=1)
-    sha256: str = Sha256
+    sample: Name
+    n: Positive
+    sha256: Sha256
 
 
 class NetworkField(_Part):
     """The certified network: hashes and sizes; sparsity is over all parameters, and over the
     prunable weights."""
 
-    sha256: str = Sha256
-    safetensors_sha256: str = Sha256
-    parameters: int = Count
-    nonzeros: int = Count
-    sparsity: float = Fraction
-    prunable: int = Count
-    prunable_sparsity: float = Fraction
+    sha256: Sha256
+    safetensors_sha256: Sha256
+    parameters: Count
+    nonzeros: Count
+    sparsity: Fraction
+    prunable: Count
+    prunable_sparsity: Fraction
 
 
 class HoldoutBaseline(_Part):
     """The hold-out line beside a certificate: a statement of its own, with its own delta."""
 
-    sample: str
-    sha256: str = Sha256
-    n: int = Field(ge=1)
-    errors: int = Count
-    risk_bound: float = Fraction
-    delta: float = Field(gt=0, lt=1)
+    sample: Name
+    sha256: Sha256
+    n: Positive
+    errors: Count
+    risk_bound: Fraction
+    delta: Delta
 
 
 class Baselines(_Part):
     """Statements shown for comparison; each stands alone."""
 
     holdout: HoldoutBaseline | None = None
+
+
+class Software(_Part):
+    """What issued the certificate."""
+
+    prunecert: Version
+    torch: Version
+    constriction: Version
+
+
+@with_config(STRICT)
+class DenseNetwork(TypedDict):
+    """What a network is compared with: dense.bin and its weights, or other predictions."""
+
+    sha256: Sha256
+    weights_sha256: NotRequired[Sha256]
+
+
+@with_config(STRICT)
+class ListedNetwork(TypedDict):
+    """One network of a selection, in the order of the walk."""
+
+    sequence: Name
+    sha256: Sha256
+    sparsity: Fraction | None
+    errors: Count
+    worse: NotRequired[Count]
+    better: NotRequired[Count]
+    p_value: Fraction | None
+    accepted: bool
+
+
+ClassRow = TypedDict(
+    "ClassRow", {"class": Count, "errors": Count, "n": Count, "risk_bound": Fraction}
+)
+with_config(STRICT)(ClassRow)
+
+
+@with_config(STRICT)
+class Details(TypedDict, total=False):
+    """What only some methods have; verify computes every one again."""
+
+    bits: Annotated[dict[Name, int], Field(max_length=20)]
+    bytes: Annotated[dict[Name, Count], Field(max_length=20)]
+    equal_rows: Count
+    k: Positive
+    per_class: list[ClassRow]
+    worse: Count
+    better: Count
+    dense: DenseNetwork
+    target_error: Fraction
+    max_drop: Fraction
+    networks: Count
+    accepted: Count
+    selected: Sha256
+    sparsity: Fraction | None
+    sequence: Annotated[list[ListedNetwork], Field(max_length=LONGEST_LIST)]
 
 
 class CertificateRecord(_Part):
@@ -104,31 +175,38 @@ class CertificateRecord(_Part):
     status: Literal["certified", "conditional"]
     method: str
     source: str
-    risk_bound: float = Fraction
-    delta: float = Field(gt=0, lt=1)
+    risk_bound: Fraction
+    delta: Delta
     confidence: float = Field(gt=0, lt=1)
-    n: int = Field(ge=1)
-    errors: int = Count
+    n: Positive
+    errors: Count
     margin_tolerance: float = Field(ge=0)
-    code_bits: int | None = Field(default=None, ge=0)
+    code_bits: Count | None = None
     selection_bits: float = Field(default=0.0, ge=0)
-    tried: int = Field(default=1, ge=1)
-    target: float | None = Field(default=None, ge=0, le=1)
+    tried: Positive = 1
+    target: Fraction | None = None
     delta_ledger: tuple[LedgerItem, ...]
     assumptions: tuple[StatedAssumption, ...]
     object: str
     model: ModelField
     data: DataField
     network: NetworkField | None = None
-    evidence_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    details: dict[str, Any] = Field(default_factory=dict)
+    evidence_sha256: Sha256 | None = None
+    details: Details = Details()
     baselines: Baselines = Baselines()
-    software: dict[str, str] = Field(default_factory=dict)
+    software: Software
+
+
+def named(text: str) -> str:
+    """`text`, if a certificate can hold it as a name; else InputError."""
+    if not 0 < len(text) <= 1000 or not text.isprintable() or '"' in text:
+        raise InputError(f"{text!r}: expected a name of printable characters without double quotes")
+    return text
 
 
 def percent(fraction: float) -> str:
-    """A fraction already rounded outward at 6 digits, as a percentage without loss."""
-    return f"{round(100 * fraction, 4):.4f}".rstrip("0").rstrip(".") + " %"
+    """A fraction as a percentage, every digit of it: neither a bound nor a confidence may gain."""
+    return f"{(Decimal(repr(float(fraction))) * 100).normalize():f} %"
 
 
 def statement(record: Mapping[str, Any]) -> str:
@@ -136,61 +214,69 @@ def statement(record: Mapping[str, Any]) -> str:
     data, errors, n = record["data"], record["errors"], record["n"]
     head = (
         f"With confidence {percent(record['confidence'])} over the draw of the {n:,} samples "
-        f"{data['sample']} of {data['source']}, "
+        f'{data["sample"]} of "{data["source"]}", the network '
     )
     bound, details = percent(record["risk_bound"]), record["details"]
+    risk = f"errs on at most {bound} of new data drawn alike"
+    increase = f"errs on at most {bound} more of new data drawn alike than {DENSE_ONE}"
     match record["method"]:
         case "occam":
             claim = (
-                f"the network in {NETWORK} errs on at most {bound} of new data drawn alike "
+                f"in {NETWORK} {risk} "
                 f"({errors:,} errors counted, a code of {record['code_bits']:,} bits)."
             )
         case "holdout":
-            claim = f"the network errs on at most {bound} of new data drawn alike ({errors:,} errors counted)."
+            claim = f"{risk} ({errors:,} errors counted)."
         case "top-k":
             claim = (
-                f"the right class is missing from the network's first {details['k']} on at most "
-                f"{bound} of new data drawn alike ({errors:,} misses counted)."
+                f"has the right class missing from its first {details['k']} on at most {bound} of "
+                f"new data drawn alike ({errors:,} misses counted)."
             )
         case "per-class":
             claim = (
-                f"the network errs on at most {bound} of new data of any one class "
-                f"({errors:,} errors counted over {len(details['per_class'])} classes)."
+                f"errs on at most {bound} of new data of each of the {len(details['per_class'])} "
+                f"classes ({errors:,} errors counted over all of them)."
             )
         case "disagreement":
             claim = (
-                f"the network and the dense one it came from predict differently on at most {bound} "
-                f"of new inputs drawn alike ({errors:,} disagreements counted)."
+                f"and {DENSE_ONE} predict differently on at most {bound} of new inputs drawn alike "
+                f"({errors:,} disagreements counted)."
             )
         case "cost-of-pruning":
-            claim = (
-                f"the network errs on at most {bound} more of new data drawn alike than the dense "
-                f"one it came from ({details['worse']:,} samples lost, {details['better']:,} won)."
-            )
+            claim = f"{increase} ({details['worse']:,} samples lost, {details['better']:,} won)."
         case "fixed-sequence" | "simultaneous":
-            sparsity = details["sparsity"]
-            more = f"errs on at most {bound} of new data"
-            if record["quantity"] == "risk increase":
-                more = f"errs on at most {bound} more of new data than the dense one"
-            claim = (
-                f"each of the {details['accepted']} accepted of {details['networks']} networks {more} "
-                "drawn alike"
-            ) + (
-                "." if sparsity is None else f"; the sparsest of them is {percent(sparsity)} zeros."
-            )
+            claim = f"{risk if 'target_error' in details else increase}{_chosen(details)}."
         case other:
             raise CodeError(f"certificate.json: method: {other!r} has no statement")
     return head + claim
 
 
+def _chosen(details: Mapping[str, Any]) -> str:
+    """The second limit, where there are two, and where the network stands in its list."""
+    both = "target_error" in details and "max_drop" in details
+    drop = f", and on at most {percent(details['max_drop'])} more than {DENSE_ONE}" if both else ""
+    place = "the last"
+    if details["sparsity"] is not None:
+        place = f"with {percent(details['sparsity'])} zeros the sparsest"
+    return f"{drop} ({place} of {details['accepted']} accepted of {details['networks']} networks)"
+
+
 def parse(text: str | bytes, where: str = CERTIFICATE) -> CertificateRecord:
     """A record from JSON text; CodeError naming the first field that is not as it must be."""
     try:
-        return CertificateRecord.model_validate_json(text, strict=False)
+        record = CertificateRecord.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise CodeError(f"{where}: {field}: {first['msg'].lower()}") from error
+    json.loads(text, object_pairs_hook=_each_once)
+    return record
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> None:
+    """CodeError for a field written twice: readers differ on which one they believe."""
+    if len(dict(pairs)) < len(pairs):
+        raise CodeError(f"{CERTIFICATE}: a field is written twice")
 
 
 def dump(record: BaseModel | Mapping[str, Any]) -> bytes:
@@ -212,18 +298,14 @@ def sha256(data: bytes) -> str:
 def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
     """All files or none: a sibling folder is filled, then takes the place of `folder`.
 
-    An existing folder is replaced only if it holds nothing but an earlier certificate.
+    Raises InputError where `check_folder` does, or nothing can be written.
     """
-    target = Path(folder)
-    if target.exists():
-        strangers = (
-            sorted({p.name for p in target.iterdir()} - set(FILES)) if target.is_dir() else []
-        )
-        if strangers or not target.is_dir():
-            what = f"holds {strangers[0]!r}" if strangers else "is a file"
-            raise InputError(f"{target}: {what}: expected a new folder or an earlier certificate")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    target = check_folder(folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise InputError(f"{target}: cannot write it: {error.strerror}") from None
     try:
         for name, data in files.items():
             (fresh / name).write_bytes(data)
@@ -231,7 +313,21 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> Path:
         if target.exists():
             shutil.rmtree(target)
         os.replace(fresh, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)
+        if isinstance(error, OSError):  # a full disk, say
+            raise InputError(f"{target}: cannot write it: {error.strerror}") from None
         raise
+    return target
+
+
+def check_folder(folder: str | Path) -> Path:
+    """InputError unless the folder is new, or holds nothing but an earlier certificate."""
+    target = Path(folder)
+    strangers: list[str] = []
+    if target.is_dir():
+        strangers = sorted({path.name for path in target.iterdir()} - set(FILES))
+    if strangers or target.is_file():
+        what = f"holds {strangers[0]!r}" if strangers else "is a file"
+        raise InputError(f"{target}: {what}: expected a new folder or an earlier certificate")
     return target

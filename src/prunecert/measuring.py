@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prunecert.data import Inputs
+from prunecert.data import Inputs, map_inputs
 from prunecert.models.layers import LayerView
 from prunecert.models.loading import outputs as network_outputs
 from prunecert.progress import Tick, silent
@@ -30,10 +30,10 @@ from prunecert.types import (
     PairedOutcomes,
     PruningCurve,
 )
-from prunecert.user_code import in_one_line
 
 TOLERANCE = 1e-4  # declared: no execution moves a margin by more than this share of max|logit|
 DEFAULT_BATCH = 1000
+COMPANY = 2  # rows that are evaluated once more without the rest of their batch
 CURVE_POINTS = 100
 CURVE_END = 10.0
 
@@ -93,6 +93,8 @@ def run(
     module = module.to(device).eval()
     for inputs, labels in sample.batches(batch_size, device=device):
         scores = logits(module, inputs, sample.name).double()
+        if not columns:
+            _refuse_mixing(module, inputs, scores, sample.name)
         classes = scores.shape[1]
         if int(labels.max()) >= classes:
             raise InputError(
@@ -100,7 +102,7 @@ def run(
                 f"expected labels 0 … {classes - 1}"
             )
         if not 1 <= k < classes:
-            raise InputError(f"--top-k {k}: expected 1 … {classes - 1} for {classes} classes")
+            raise InputError(f"--top-k {k}: expected less than the {classes} classes")
         if isinstance(inputs, Tensor):
             norm = max(norm, float(inputs.flatten(1).double().norm(dim=1).max()))
         columns.append(_columns(scores, labels, k))
@@ -120,25 +122,33 @@ def run(
     )
 
 
+def _refuse_mixing(module: nn.Module, inputs: Inputs, scores: Tensor, name: str) -> None:
+    """InputError where the scores of a row depend on the rest of its batch (batch statistics, say)
+    or on chance: its loss is then no function of the row, and no statement covers it."""
+    alone = logits(module, map_inputs(lambda t: t[:COMPANY], inputs), name).double()
+    together = scores[: len(alone)]
+    size = float(together.nan_to_num(0, 0, 0).abs().amax())
+    if not torch.allclose(alone, together, rtol=0, atol=TOLERANCE * size, equal_nan=True):
+        raise InputError(
+            f"the model's scores of a row of {name} change with the rest of its batch, or by "
+            "chance: expected a function of each row alone"
+        )
+
+
 @torch.no_grad()
 def logits(module: nn.Module, inputs: Inputs, name: str) -> Tensor:
     """Logits (b, K) of one batch; InputError where the model does not take such inputs."""
-    try:
-        return network_outputs(module, inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else sorted(inputs)
-        raise InputError(
-            f"the model does not take the inputs of {name} ({shape} each): {in_one_line(error)}"
-        ) from error
+    return network_outputs(module, inputs, name)
 
 
 def _columns(logits: Tensor, labels: Tensor, k: int) -> tuple[NDArray[np.float64], ...]:
-    own = logits.gather(1, labels[:, None])[:, 0]
-    others = logits.scatter(1, labels[:, None], -torch.inf)
+    known = labels.clamp(min=0)[:, None]
+    own = logits.gather(1, known)[:, 0]
+    others = logits.scatter(1, known, -torch.inf)
     rival = others.topk(k, dim=1).values[:, -1]
     top = logits.topk(2, dim=1).values
     parts = (
-        own - rival,
+        torch.where(labels >= 0, own - rival, torch.nan),  # no label, no margin
         logits.abs().amax(dim=1),
         logits.argmax(dim=1),
         top[:, 0] - top[:, 1],

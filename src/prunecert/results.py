@@ -16,6 +16,7 @@ from prunecert.files import write_bytes
 from prunecert.types import PARTS, Evidence, InputError, part_fields
 
 HEADER = "header.json"
+KEYS = ("title", "summary", "networks", "bounds", "diagnostics", "figures", "commands")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the only date in the archive: same evidence, same bytes
 
 
@@ -89,8 +90,8 @@ def read_results(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{file}: no such file: expected results.json of a run") from None
     except (ValueError, OSError) as error:
         raise InputError(f"{file}: not readable as JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{file}: expected a JSON object with networks, bounds and figures")
+    if not isinstance(found, dict) or (found and not found.keys() & set(KEYS)):
+        raise InputError(f"{file}: expected a JSON object with networks, bounds or figures")
     return found
 
 

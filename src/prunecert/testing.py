@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunecert.bounds.table import evaluate
+from prunecert.testing_pruning import PRUNING_ARGUMENTS, cushions, step_coverage
 from prunecert.types import (
     KINDS,
     Assumption,
@@ -74,6 +75,7 @@ ARGUMENTS: dict[str, tuple[Any, tuple[Any, ...]]] = {
         [[0.0, 0.0], [0.5, 0.4], [1.5, 1.2]],
         ([[0.0]], [[-1.0, 0.0]] * 3, *_BAD_FLOATS),
     ),
+    **PRUNING_ARGUMENTS,
 }
 # a statement about a list of networks or classes: every count becomes one list, n too
 LISTS: dict[str, Any] = {"errors": [30, 31, 40], "n": [1000, 1000, 1000]}
@@ -107,6 +109,7 @@ def sample_evidence() -> Evidence:
             kept=np.array([1.0, 0.42, 0.09]),
             removed_norm=np.array([[0.0, 0.0], [0.5, 0.4], [1.5, 1.2]]),
         ),
+        "cushions": cushions(),
     }
 
 
@@ -203,6 +206,8 @@ def _moves(base: Case) -> Iterator[tuple[str, list[Case]]]:
         "bits": (0.0, 1, 2.5, 50, 51, 1e3, 1e4, 1e6, 1e9),
         "delta": (0.9, 0.3, 0.1, 0.05, 0.01, 1e-3, 1e-9, 1e-300),
     }
+    if "redrawn_norms" in base:  # its few redraws say nothing at a smaller delta
+        sweeps["delta"] = sweeps["delta"][:4]
     for name, values in sweeps.items():
         if name in base:
             yield name, [base | {name: value} for value in values]
@@ -228,7 +233,7 @@ def _deterministic(spec: BoundSpec, base: Case) -> Broken:
 
 def _in_range(spec: BoundSpec, base: Case) -> Broken:
     """Legal values, and never below what the sample itself shows."""
-    low, high = (0.0, math.inf) if spec.kind == "order-only" else (0.0, 1.0)
+    low, high = 0.0, 1.0 if "risk" in spec.unit or spec.unit == "fraction" else math.inf
     for case in itertools.chain([base], *(cases for _, cases in _moves(base))):
         values = _values(spec, case)
         rate: Any = 0.0
@@ -258,7 +263,7 @@ def _arrays(spec: BoundSpec, base: Case) -> Broken:
         values, again = _values(spec, base), _values(spec, arrays)
         if values.shape != (3,) or not np.array_equal(values, again):
             yield f"three entries give {values}, and {again} as arrays"
-    elif spec.kind != "order-only":
+    elif spec.kind != "order-only" and not any(isinstance(v, list) for v in base.values()):
         for name, cases in _moves(base):
             if name in base:
                 singles = [float(_values(spec, case)) for case in cases]
@@ -319,6 +324,9 @@ def _coverage(spec: BoundSpec, base: Case) -> Broken:
     if spec.kind == "order-only":
         return
     names = _counts(base)
+    if not names:  # no sample: a statement about a mask, or about every input
+        yield from step_coverage(spec, base)
+        return
     for delta in (0.05, 0.3):
         if _is_list_bound(base):
             yield from _list_coverage(spec, base | {"delta": delta})

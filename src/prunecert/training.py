@@ -82,7 +82,11 @@ class TrainLog:
 
 
 def mean_cross_entropy(outputs: Tensor, labels: Tensor, module: nn.Module) -> Tensor:
-    """The default objective."""
+    """The default objective; InputError for a label that the network has no output for."""
+    if (largest := int(labels.max())) >= outputs.shape[1]:
+        raise InputError(
+            f"the training sample: label {largest} but the network has {outputs.shape[1]} outputs"
+        )
     return cross_entropy(outputs, labels)
 
 
@@ -167,7 +171,7 @@ def train(
             batch, targets = (_on(device, part) for part in next(stream))
             for group in updates.param_groups:
                 group["lr"] = rate * SCHEDULES[schedule]((step - 1) / total)
-            loss = objective(network_outputs(module, batch), targets, module)
+            loss = objective(network_outputs(module, batch, "the training sample"), targets, module)
             updates.zero_grad()
             loss.backward()
             updates.step()

@@ -139,6 +139,26 @@ class PruningCurve:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Cushions:
+    """Noise cushions of a bias-free chain of L linear layers and ReLU over `sample` (THEORY 1.10).
+
+    `layer` (L,): mu_l, the smallest ‖A^l φ(x^{l−1})‖/(‖A^l‖_F‖φ(x^{l−1})‖). `interlayer` (L,):
+    mu_{l→}, the smallest over l <= j <= L and over inputs of ‖J^{l,j}x^l‖/(‖J^{l,j}‖_F‖x^l‖);
+    mu_{l,l} = 1/√d_l takes part. `contraction`: largest ‖x^l‖/‖φ(x^l)‖. `output_norm`: largest
+    ‖f(x)‖₂. `smoothness`: rho_delta, at failure probability `noise_delta` over the noise draws;
+    finite (an upper limit stands for a network that is linear around its inputs).
+    """
+
+    layer: NDArray[np.float64]
+    interlayer: NDArray[np.float64]
+    contraction: float
+    output_norm: float
+    smoothness: float
+    noise_delta: float
+    sample: str = ""
+
+
 Evidence = Mapping[str, Any]  # part name (lower-case class name) → part
 
 PARTS: dict[str, type] = {
@@ -152,6 +172,7 @@ PARTS: dict[str, type] = {
         PairedOutcomes,
         ClassCounts,
         PruningCurve,
+        Cushions,
     )
 }
 

@@ -70,6 +70,12 @@ def test_bad_lengths_are_refused(field):
         unpack(MAGIC + field)
 
 
+def test_a_length_is_read_from_five_bytes_at_most():
+    """A million of them would be a hang: integers of any size are slow."""
+    with pytest.raises(CodeError, match="not a complete integer"):
+        unpack(MAGIC + b"\xff" * 5 + b"\x01" + bytes(40))
+
+
 @pytest.mark.parametrize("start", [b"", MAGIC[:-1], b"\x00" + MAGIC, b"prunecert/2\n\x00"])
 def test_another_beginning_is_refused(start):
     with pytest.raises(CodeError):

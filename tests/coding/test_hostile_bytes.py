@@ -42,14 +42,14 @@ def odd_architecture():
 SLOTS, GROUPS = odd_architecture()
 
 
-def attempt(data):
+def attempt(data, slots=SLOTS, groups=GROUPS):
     """True where `data` decodes to what encodes to `data` again; only CodeError may escape."""
     try:
-        decoded = decode_network(data, SLOTS, GROUPS)
-        for slot in SLOTS:
+        decoded = decode_network(data, slots, groups)
+        for slot in slots:
             assert tuple(decoded.tensors[slot.name].shape) == slot.shape
         again = encode_network(
-            decoded.tensors, SLOTS, GROUPS, decoded.architecture, decoded.choices
+            decoded.tensors, slots, groups, decoded.architecture, decoded.choices
         )
     except CodeError:
         return False
@@ -157,14 +157,17 @@ class Chooser(Writer):
 
 def test_every_field_at_random():
     """The format's own grammar with arbitrary contents: deeper than noise in the bytes gets."""
-    reached = 0
+    complete = 0
     for seed in range(400):
-        writer = Chooser(np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        slots = [SLOTS[i] for i in rng.choice(len(SLOTS), 2, replace=False)]
+        slots = [s for s in slots if s.alias_of is None]
+        writer = Chooser(rng)
         with contextlib.suppress(CodeError):
-            _Network(SLOTS, GROUPS).code(writer, (), None, {})
-            reached += 1
-        attempt(pack(writer.finish()))
-    assert reached > 3  # some get all the way
+            _Network(slots, []).code(writer, (), None, {})
+            complete += 1
+        attempt(pack(writer.finish()), slots, [])
+    assert complete > 20
 
 
 def test_memory_is_bounded_by_the_shapes():

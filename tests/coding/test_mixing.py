@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prunecert.coding import mixing
-from prunecert.coding.mixing import LIMIT, NAT, Mixer, log
+from prunecert.coding.mixing import COUNT, LIMIT, NAT, PRIOR, Mixer, log
 from prunecert.coding.stream import SCALE, Reader, Writer
 
 
@@ -101,6 +101,9 @@ def test_a_mask_with_next_to_no_ones_starts_above_the_largest_count():
     code_all(writer, values, contexts, -LIMIT, 1, 2**21)
     reader = Reader(writer.finish())
     assert code_all(reader, [0] * 401, contexts, -LIMIT, 1, 2**21) == values
+    mixer = Mixer([1], 1, 2**21)
+    mixer.code(Writer(), 0, [0], 1)  # one observation is COUNT, on top of PRIOR
+    assert mixer._votes == [log(PRIOR + COUNT) - log(PRIOR)]
 
 
 def test_context_that_tells_is_used():

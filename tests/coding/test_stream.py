@@ -103,6 +103,33 @@ def test_long_streams_of_rare_bits_cost_what_was_counted():
         assert abs(32 * len(writer.finish()) - writer.cost_bits) <= FLUSH + 2e-4 * len(values)
 
 
+def first_symbol(lower, read):
+    """The first symbol of a stream whose first 64 bits are `lower`."""
+    return read(Reader(np.array([lower >> 32, lower & 0xFFFFFFFF], np.uint32)))
+
+
+def test_probabilities_become_fixed_point_in_exact_arithmetic():
+    """constriction cuts a fresh range of 2^64 − 1 into 2^24 steps and gives 0 the first
+    1 + ⌊(2^24 − 2)(1 − p)⌋ of them: p = k / 2^16 is exact in float64, and so is the product, so
+    the bytes do not depend on the machine. The two points around the border prove the count.
+    """
+    step = (2**64 - 1) >> 24
+    for k in (1, 2, 3, 255, 256, 257, SCALE // 2, SCALE - 1, *range(1, SCALE, 97)):
+        border = 1 + (2**24 - 2) * (SCALE - k) // SCALE
+        assert first_symbol(border * step - 1, lambda reader, k=k: reader.bit(k)) == 0
+        assert first_symbol(border * step, lambda reader, k=k: reader.bit(k)) == 1
+
+
+def test_equal_shares_are_exact():
+    step = (2**64 - 1) >> 24
+    for width in (1, 2, 7, 16):
+        for value in {1, 2**width // 3 + 1, 2**width - 1}:
+            border = value * 2 ** (24 - width) * step
+            for point, expected in ((border - 1, value - 1), (border, value)):
+                found = first_symbol(point, lambda r, w=width: r.words(w, np.zeros(0, np.uint64), 1))
+                assert found.tolist() == [expected]
+
+
 def test_damaged_words_are_a_code_error():
     reader = Reader(np.array([2**32 - 1] * 2, np.uint32))  # beyond every symbol's interval
     with pytest.raises(CodeError):

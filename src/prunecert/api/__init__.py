@@ -11,12 +11,20 @@ from typing import Any
 from torch import nn
 
 from prunecert.api.certification import Options, certify_code, certify_holdout
+from prunecert.api.claims import role_of
 from prunecert.api.evidence import measure
 from prunecert.api.issuing import Issued
 from prunecert.api.ladder import prune
 from prunecert.api.networks import Network, architecture, network_of
 from prunecert.api.runs import Recipe, fit
-from prunecert.api.samples import open_source, sample_of, test_sample, training_sample
+from prunecert.api.samples import (
+    compared_with,
+    holdout_split,
+    open_source,
+    sample_of,
+    test_sample,
+    training_sample,
+)
 from prunecert.api.selection import Selection
 from prunecert.api.selection import select as select_networks
 from prunecert.api.verification import Verdict, verify
@@ -68,12 +76,12 @@ def certify(
             tried=tried,
             target=target,
             holdout=test_sample(source) if chosen.split == "train" else None,
+            trained=training_sample(source) if chosen.split == "train" else None,
             options=options,
         )
-    role = "unlabeled" if method == "disagreement" else "holdout"
-    which = sample or ("train" if source.test is None else "test")
+    which = sample or holdout_split(source)
     other = network_of(dense) if isinstance(dense, nn.Module) else dense
-    chosen = sample_of(source, which, role)
+    chosen = sample_of(source, which, role_of(method))
     return certify_holdout(
         subject,
         chosen,
@@ -83,7 +91,7 @@ def certify(
         target=target,
         dense=other,
         k=k,
-        trained=training_sample(source) if chosen.split == "test" else None,
+        trained=compared_with(source, chosen),
         options=options,
     )
 
@@ -103,7 +111,7 @@ def select(
     """The sparsest of `networks` that the hold-out certifies (THEORY 2.4); see `Selection`."""
     subjects = [n if isinstance(n, Network) else network_of(n) for n in networks]
     source = open_source(data)
-    which = sample or ("train" if source.test is None else "test")
+    which = sample or holdout_split(source)
     chosen = sample_of(source, which, "holdout")
     return select_networks(
         subjects,
@@ -113,7 +121,7 @@ def select(
         max_drop=max_drop,
         dense=network_of(dense) if isinstance(dense, nn.Module) else dense,
         correction=correction,
-        trained=training_sample(source) if chosen.split == "test" else None,
+        trained=compared_with(source, chosen),
         options=options,
     )
 

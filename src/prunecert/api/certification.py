@@ -1,15 +1,16 @@
-"""Certify: count, claim, write. Code certificates of what decodes; hold-out ones of what is given."""
+"""Certify: count, claim, write. Code certificates of what decodes; others of what is given."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from prunecert import measuring
 from prunecert.api import coded
-from prunecert.api.claims import CLAIMS, Terms, check_delta
+from prunecert.api.claims import CLAIMS, Claim, Terms, check_terms, counts_of, role_of
 from prunecert.api.issuing import Issued, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import AS_CODED, AS_GIVEN
@@ -20,7 +21,7 @@ from prunecert.inversions import round_up
 from prunecert.measuring import TOLERANCE, Outputs
 from prunecert.progress import Stage, quiet
 from prunecert.results import evidence_bytes
-from prunecert.types import Counts, InputError
+from prunecert.types import ClassCounts, Counts, Disagreements, InputError, PairedOutcomes
 
 HOLDOUT_METHODS = ("holdout", "top-k", "per-class", "disagreement", "cost-of-pruning")
 COMPARED = ("disagreement", "cost-of-pruning")  # statements about two networks
@@ -57,14 +58,16 @@ def certify_code(
     tried: int = 1,
     target: float | None = None,
     holdout: Sample | None = None,
+    trained: Sample | None = None,
     options: Options = Options(),
 ) -> Issued:
     """A code certificate (Occam) from the training sample, of the network that its bytes decode to.
 
     `tried` = T alternatives that the file does not tell apart (log2 T bits). `holdout`, where there
-    is one, yields the hold-out line beside it: another statement, with its own delta.
+    is one, yields the hold-out line beside it: another statement, with its own delta. It is left
+    out, with a note, where it overlaps what the network was trained on, or `trained`.
     """
-    check_delta(delta)
+    check_terms(delta, tried, target)
     best = coded.smallest_code(
         network, sample, delta, options.batch_size, options.device, options.stage
     )
@@ -85,7 +88,7 @@ def certify_code(
         "bits": dict(best.network.code.parts),
         "bytes": {"dense": _dense_bytes(decoded), "coded": len(best.network.data)},
     }
-    baselines = Baselines(holdout=_baseline(decoded, holdout, delta, options) if holdout else None)
+    baselines, left_out = _baselines(decoded, holdout, trained, delta, options)
     return issue(
         claim,
         terms,
@@ -96,7 +99,7 @@ def certify_code(
         evidence=evidence_bytes(parts, {"changes": changes, "precisions": best.precisions}),
         details=details,
         baselines=baselines,
-        notes=(*network.notes, *best.notes),
+        notes=(*network.notes, *best.notes, *left_out),
         changes=changes,
     )
 
@@ -119,11 +122,15 @@ def certify_holdout(
     `dense` is the other network of `disagreement` and `cost-of-pruning`; `trained` is the sample
     of the same source that rows of the hold-out may stand in (counted, reported, mostly refused).
     """
-    check_delta(delta)
+    check_terms(delta, tried, target)
     if method not in HOLDOUT_METHODS:
         raise InputError(f"method {method!r}: expected one of {', '.join(HOLDOUT_METHODS)}")
-    if method in COMPARED and dense is None:
-        raise InputError(f"{method}: expected a second network to compare with")
+    if sample.role != role_of(method):
+        raise InputError(
+            f"{method}: expected a sample in the role {role_of(method)}, not {sample.role}"
+        )
+    if (method in COMPARED) != (dense is not None):
+        raise InputError(f"{method}: expected {_second(method)} to compare with")
     involved = [network] if dense is None else [network, dense]
     refuse_trained_on(involved, located(sample))
     found = outputs_of(network, sample, options, k)
@@ -132,14 +139,12 @@ def certify_holdout(
     claim = CLAIMS[method](counts_for(method, found, other), terms)
     code = network.architecture.encode(network.tensors)
     parts: dict[str, Any] = {
-        "counts": Counts(claim.errors, claim.n, sample.name),
+        **_evidence_of(method, claim, sample.name),
         "layers": measuring.layers(
             network.architecture.view, network.tensors, found.input_norm, sample.name
         ),
         "code": code.code,
     }
-    if sample.role != "unlabeled":
-        parts["margins"] = measuring.margins(found)
     details: dict[str, Any] = {"equal_rows": equal_to_trained(trained, sample)}
     extra = {}
     if dense is not None:
@@ -157,6 +162,24 @@ def certify_holdout(
         notes=network.notes,
         extra_files=extra,
     )
+
+
+def _second(method: str) -> str:
+    return "a second network" if method in COMPARED else "no other network"
+
+
+def _evidence_of(method: str, claim: Claim, sample: str) -> dict[str, Any]:
+    """What was counted on a hold-out, named so that no other statement can take it for its own."""
+    counts = counts_of(claim)
+    if method == "per-class":
+        sizes, errors = np.array(counts["class_sizes"]), np.array(counts["class_errors"])
+        return {"classcounts": ClassCounts(errors, sizes, sample)}
+    if method == "disagreement":
+        return {"disagreements": Disagreements(claim.errors, claim.n, sample)}
+    if method == "cost-of-pruning":
+        worse, better = counts["worse"], counts["better"]
+        return {"pairedoutcomes": PairedOutcomes(worse, better, claim.n, sample)}
+    return {f"counts@{method}": Counts(claim.errors, claim.n, sample)}
 
 
 def counts_for(
@@ -188,6 +211,7 @@ def located(sample: Sample) -> dict[str, Any]:
         "start": sample.start,
         "stop": sample.stop,
         "sample": sample.name,
+        "inputs_sha256": sample.inputs_sha256,
     }
 
 
@@ -205,15 +229,33 @@ def equal_to_trained(trained: Sample | None, sample: Sample) -> int:
     return equal
 
 
-def _baseline(network: Network, holdout: Sample, delta: float, options: Options) -> HoldoutBaseline:
-    found = outputs_of(network, holdout, options)
-    errors = measuring.count_errors(found)
+def _baselines(
+    network: Network,
+    holdout: Sample | None,
+    trained: Sample | None,
+    delta: float,
+    options: Options,
+) -> tuple[Baselines, tuple[str, ...]]:
+    """The hold-out line, or a note why there is none."""
+    if holdout is None:
+        return Baselines(), ()
+    try:
+        refuse_trained_on([network], located(holdout))
+        equal_to_trained(trained, holdout)
+    except InputError as reason:
+        return Baselines(), (f"no hold-out line: {reason}",)
+    errors = measuring.count_errors(outputs_of(network, holdout, options))
+    return Baselines(holdout=holdout_line(holdout, errors, delta)), ()
+
+
+def holdout_line(holdout: Sample, errors: int, delta: float) -> HoldoutBaseline:
+    """The statement of a hold-out beside a code certificate."""
     return HoldoutBaseline(
         sample=holdout.name,
         sha256=holdout.sha256,
-        n=found.n,
+        n=holdout.n,
         errors=errors,
-        risk_bound=round_up(holdout_upper(errors, found.n, delta)),
+        risk_bound=round_up(holdout_upper(errors, holdout.n, delta)),
         delta=delta,
     )
 

@@ -18,21 +18,27 @@ from prunecert.bounds.holdout import (
     per_class_upper,
 )
 from prunecert.bounds.occam import occam_upper
+from prunecert.certificate import MOST, SMALLEST_DELTA
 from prunecert.inversions import round_up
-from prunecert.types import Assumption, InputError
+from prunecert.types import Assumption, InputError, Role
 
 IID = Assumption(
     "the samples are drawn independently from the distribution of new data", "standing"
 )
 BOUNDED = Assumption("the loss is zero or one", "by construction")
-DELTA_FIXED = Assumption("delta was fixed before the sample was looked at", "declared")
+FIXED = Assumption(
+    "delta, the rows of the sample and the preparation of their inputs were fixed before the "
+    "sample was looked at",
+    "declared",
+)
 CODE = Assumption(
     "the code is prefix-free and was fixed before the sample: the decoder reads the file, and its "
     "length is the number of its bytes",
     "by construction",
 )
-UNTOUCHED = Assumption(
-    "the hold-out was not used to make or to choose the network, nor to revise this list",
+UNTOUCHED = Assumption("the hold-out was not used to make or to choose the network", "declared")
+DENSE_MEANT = Assumption(
+    "the dense network that it is compared with is the one meant, untouched by the hold-out too",
     "declared",
 )
 
@@ -79,8 +85,24 @@ def occam(counts: Counts, terms: Terms) -> Claim:
         counts["n"],
         counts["errors"],
         (("Occam bound, all codewords at once", terms.delta),),
-        (IID, BOUNDED, CODE, DELTA_FIXED),
+        (IID, BOUNDED, CODE, FIXED, *_alternatives(terms.tried)),
         selection_bits=selection_bits,
+    )
+
+
+def _alternatives(tried: int) -> tuple[Assumption, ...]:
+    text = f"what the file does not tell was one of {tried} alternatives listed before the sample"
+    return (Assumption(text, "declared"),) if tried > 1 else ()
+
+
+def untouched(tried: int) -> Assumption:
+    """What the hold-out may have been used for: nothing, or to choose from a list paid for."""
+    if tried == 1:
+        return UNTOUCHED
+    return Assumption(
+        "the hold-out was not used to make the network, only to choose it from a list of "
+        f"{tried} fixed before the hold-out was looked at",
+        "declared",
     )
 
 
@@ -95,7 +117,7 @@ def holdout(counts: Counts, terms: Terms) -> Claim:
         counts["n"],
         counts["errors"],
         _shared("hold-out bound", terms),
-        (IID, BOUNDED, UNTOUCHED, DELTA_FIXED),
+        (IID, BOUNDED, untouched(terms.tried), FIXED),
         {} if k == 1 else {"k": k},
     )
 
@@ -118,7 +140,7 @@ def per_class(counts: Counts, terms: Terms) -> Claim:
         sum(sizes),
         sum(errors),
         _shared(f"hold-out bounds of {len(sizes)} classes, an equal share each", terms),
-        (IID, BOUNDED, given, UNTOUCHED, DELTA_FIXED),
+        (IID, BOUNDED, given, untouched(terms.tried), FIXED),
         {"per_class": rows},
     )
 
@@ -133,7 +155,7 @@ def disagreement(counts: Counts, terms: Terms) -> Claim:
         counts["n"],
         counts["errors"],
         _shared("disagreement bound", terms),
-        (IID, BOUNDED, UNTOUCHED, DELTA_FIXED),
+        (IID, BOUNDED, untouched(terms.tried), DENSE_MEANT, FIXED),
     )
 
 
@@ -152,7 +174,7 @@ def cost_of_pruning(counts: Counts, terms: Terms) -> Claim:
         n,
         worse,
         tuple(ledger),
-        (IID, BOUNDED, UNTOUCHED, DELTA_FIXED),
+        (IID, BOUNDED, untouched(terms.tried), DENSE_MEANT, FIXED),
         {"worse": worse, "better": better},
     )
 
@@ -190,7 +212,20 @@ def counts_of(claim: Claim | Mapping[str, Any]) -> dict[str, Any]:
     return {**counts, "errors": get("errors")}
 
 
-def check_delta(delta: float) -> None:
-    """InputError unless delta is a probability strictly between 0 and 1."""
-    if not 0 < delta < 1:
-        raise InputError(f"--delta {delta}: expected a number strictly between 0 and 1")
+def role_of(method: str) -> Role:
+    """The role in which a method reads its sample."""
+    roles: dict[str, Role] = {"occam": "bound", "disagreement": "unlabeled"}
+    return roles.get(method, "holdout")
+
+
+def check_terms(delta: float, tried: int = 1, target: float | None = None) -> None:
+    """InputError unless a certificate can be made out under these terms."""
+    if not SMALLEST_DELTA <= delta <= 1 - SMALLEST_DELTA:
+        raise InputError(
+            f"--delta {delta}: expected a number strictly between 0 and 1, at least "
+            f"{SMALLEST_DELTA:g} from either"
+        )
+    if not 1 <= tried <= MOST:
+        raise InputError(f"--tried {tried}: expected a count of at least 1")
+    if target is not None and not 0 <= target <= 1:
+        raise InputError(f"--target-error {target}: expected a number from 0 to 1")

@@ -14,7 +14,6 @@ from prunecert.api.certification import located
 from prunecert.api.networks import Network, architecture, open_network, read_log, with_log
 from prunecert.api.runs import Recipe, batches_of, fit, open_run
 from prunecert.data import Sample
-from prunecert.files import write_bytes
 from prunecert.models.weights import load_tensors, safetensors_bytes
 from prunecert.progress import Stage, quiet
 from prunecert.pruning import mask_of, prunable_names, prune_module
@@ -96,9 +95,7 @@ def ladder(
 
     Rungs already in `folder` are read, not made again, so an interrupted ladder goes on.
     """
-    rising = all(a < b for a, b in zip(sparsities, sparsities[1:]))  # type: ignore[operator]
-    if not rising:
-        raise InputError("--sparsity: expected rising values, densest first, as in 0.5,0.8,0.9")
+    check_rungs(sparsities)
     place = Path(folder)
     config = {
         "weights_sha256": network.sha256,
@@ -108,18 +105,31 @@ def ladder(
         "data": None if sample is None else located(sample),
         "sparsities": list(sparsities),
     }
-    open_run(place, config)
+    run = open_run(place, config)
     rungs = []
     for sparsity in sparsities:
-        file = place / rung_name(sparsity, rule.scope)
-        if file.exists():
-            read = open_network(file, network.architecture)
+        file = rung_name(sparsity, rule.scope)
+        if (place / file).exists():
+            read = open_network(place / file, network.architecture)
             network = replace(read, name=rung_label(sparsity, rule.scope))
         else:
             network = rung(network, sparsity, rule, sample=sample, recipe=recipe, stage=stage)
-            write_network(network, file)
+            run.write(file, network_file(network))
         rungs.append(network)
     return rungs
+
+
+def check_rungs(sparsities: Sequence[float | None]) -> None:
+    """InputError unless the sparsities are in [0, 1), rise, and make files of different names."""
+    for sparsity in sparsities:
+        if sparsity is not None and not 0 <= sparsity < 1:
+            raise InputError(f"--sparsity {sparsity:g}: expected a number in [0, 1)")
+    labels = [rung_label(sparsity, "") for sparsity in sparsities]
+    if any(a >= b for a, b in zip(labels, labels[1:])):
+        raise InputError(
+            "--sparsity: expected rising values, densest first, at least 0.0001 apart, as in "
+            "0.5,0.8,0.9"
+        )
 
 
 def rung(
@@ -168,9 +178,9 @@ def rung_name(sparsity: float | None, scope: str) -> str:
     return f"{rung_label(sparsity, scope).replace(':', 'of')}.safetensors"
 
 
-def write_network(network: Network, file: str | Path) -> None:
-    """Weights with plain zeros and their run log."""
-    write_bytes(file, safetensors_bytes(network.tensors, with_log(network.log)))
+def network_file(network: Network) -> bytes:
+    """Weights with plain zeros and their run log, as a safetensors file."""
+    return safetensors_bytes(network.tensors, with_log(network.log))
 
 
 def mask_bytes(network: Network, names: Sequence[str]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunecert.certificate import ModelField, NetworkField, sha256
+from prunecert.certificate import ModelField, NetworkField, named, sha256
 from prunecert.coding import Choice, CodedNetwork, DecodedNetwork, decode_network, encode_network
 from prunecert.models.layers import LayerView, layer_view
 from prunecert.models.loading import LoadedModel, TensorSpec, load_model, plain, tensor_specs
@@ -47,7 +47,7 @@ class Architecture:
         return not self.code
 
     def describe(self) -> ModelField:
-        return ModelField(spec=self.spec, sha256=self.sha256)
+        return ModelField(spec=named(self.spec), sha256=self.sha256)
 
     def build(self, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
         """The module with these weights, evaluated in float32."""
@@ -148,12 +148,17 @@ def network_of(module: nn.Module, name: str = "") -> Network:
 
 
 def read_log(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The run log that our own commands write into a weights file ({} where there is none)."""
+    """The run log that our own commands write into a weights file ({} where there is none, or
+    what stands there is not one)."""
     try:
         found = json.loads(metadata.get(LOG_KEY, "{}"))
-    except ValueError:
+        named(found.get("method", "as listed"))
+        for used in found.get("trained_on", []):
+            named(used["sample"])
+            range(used["start"], used["stop"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, InputError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return dict(found)
 
 
 def with_log(log: Mapping[str, Any]) -> dict[str, str]:
@@ -162,11 +167,13 @@ def with_log(log: Mapping[str, Any]) -> dict[str, str]:
 
 
 def refuse_trained_on(networks: Sequence[Network], sample: Mapping[str, Any]) -> None:
-    """A sample that a network's run log says was trained on is no hold-out for it (InputError)."""
+    """A sample that a network's run log says was trained on is no hold-out for it (InputError):
+    rows of the same place, or the very same inputs from any place."""
     for network in networks:
         for used in network.log.get("trained_on", []):
-            same = (used.get("origin"), used.get("split")) == (sample["origin"], sample["split"])
-            if same and used["start"] < sample["stop"] and sample["start"] < used["stop"]:
+            place = (used.get("origin"), used.get("split")) == (sample["origin"], sample["split"])
+            rows = used["start"] < sample["stop"] and sample["start"] < used["stop"]
+            if (place and rows) or used.get("inputs_sha256") == sample["inputs_sha256"]:
                 raise InputError(
                     f"{network.name}: its run log says it was trained on {used['sample']}: "
                     f"expected a hold-out sample that does not overlap {sample['sample']}"

@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 
 from prunecert.api.certification import COMPARED, counts_for
-from prunecert.api.claims import CLAIMS, Terms, check_delta
+from prunecert.api.claims import CLAIMS, Terms, check_terms, role_of
 from prunecert.api.issuing import Issued
 from prunecert.api.records import PREDICTIONS, Subject, make_record
 from prunecert.api.selection import Criterion, Selection, check_correction, judged
-from prunecert.certificate import SELECTION, DataField, ModelField, dump, sha256
+from prunecert.certificate import SELECTION, DataField, ModelField, dump, named, sha256
 from prunecert.data import Predictions, predictions
 from prunecert.data.predictions import ABSTAINS
 from prunecert.measuring import Outputs
-from prunecert.types import InputError
+from prunecert.types import Assumption, InputError
 
+MADE_ROW_BY_ROW = Assumption(
+    "the predictions are those of one fixed network, each made from its own sample alone, in the "
+    "same order in every file",
+    "declared",
+)
 METHODS = ("holdout", "per-class", "disagreement", "cost-of-pruning")
 
 
@@ -54,21 +59,32 @@ def certify_predictions(
     dense: Predictions | None = None,
 ) -> Issued:
     """A hold-out statement about a table of predictions; `dense` for the two that compare."""
-    check_delta(delta)
+    check_terms(delta, tried, target)
     if method not in METHODS:
         raise InputError(
             f"{predictions.source}: expected one of {', '.join(METHODS)}, not {method}"
         )
     if method in COMPARED and dense is None:
         raise InputError(f"{method}: expected the predictions of the dense network too")
-    if dense is not None and dense.n != predictions.n:
-        raise InputError(f"{dense.source}: {dense.n} rows, expected {predictions.n}")
-    if method != "disagreement":
-        predictions.errors_mask()  # refuses a file without labels
+    require_labels(predictions, method, dense)
     terms = Terms(delta, None, tried, target)
     other = None if dense is None else predicted_outputs(dense)
     claim = CLAIMS[method](counts_for(method, predicted_outputs(predictions), other, 0.0), terms)
     return Issued(make_record(claim, terms, subject_of(predictions, method, dense)), {})
+
+
+def require_labels(predictions: Predictions, method: str, dense: Predictions | None) -> None:
+    """InputError unless the tables are about the same rows, with the labels that `method` reads."""
+    if method != "disagreement":
+        predictions.errors_mask()  # refuses a file without labels
+    if dense is None:
+        return
+    if dense.n != predictions.n:
+        raise InputError(f"{dense.source}: {dense.n} rows, expected {predictions.n}")
+    if method != "disagreement" and not np.array_equal(dense.labels, predictions.labels):
+        raise InputError(
+            f"{dense.source}: labels: expected the same labels as {predictions.source}"
+        )
 
 
 def subject_of(predictions: Predictions, method: str, dense: Predictions | None = None) -> Subject:
@@ -77,13 +93,14 @@ def subject_of(predictions: Predictions, method: str, dense: Predictions | None 
     return Subject(
         model=ModelField(spec="predictions", sha256=sha256(b"predictions")),
         data=DataField(
-            source=predictions.source,
-            role="unlabeled" if method == "disagreement" else "holdout",
+            source=named(predictions.source),
+            role=role_of(method),
             sample="predictions",
             n=predictions.n,
             sha256=predictions.sha256,
         ),
         object=PREDICTIONS,
+        assumptions=(MADE_ROW_BY_ROW,),
         details=details,
     )
 
@@ -98,14 +115,13 @@ def select_predictions(
     correction: str = "sequence",
 ) -> Selection:
     """Walk tables of predictions in the order given, densest first, all on the same samples."""
-    check_delta(delta)
+    check_terms(delta, target=target_error)
     criterion = Criterion(target_error, max_drop)
     check_correction(correction, dense is not None, max_drop)
     tables = [predictions(file) for file in files]
     reference = None if dense is None else predictions(dense)
     for table in (*tables, *([reference] if reference else [])):
-        if table.labels is None or not np.array_equal(table.labels, tables[0].labels):
-            raise InputError(f"{table.source}: labels: expected the same labels as {files[0]}")
+        require_labels(tables[0], "holdout", table)
     rows = []
     for table in tables:
         found = predicted_outputs(table)

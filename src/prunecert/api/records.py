@@ -17,6 +17,7 @@ from prunecert.certificate import (
     ModelField,
     NetworkField,
     StatedAssumption,
+    named,
     statement,
 )
 from prunecert.data import Sample
@@ -103,5 +104,9 @@ def source_text(method: str) -> str:
 def data_field(sample: Sample) -> DataField:
     """The sample as a certificate names it."""
     return DataField(
-        source=sample.source, role=sample.role, sample=sample.name, n=sample.n, sha256=sample.sha256
+        source=named(sample.source),
+        role=sample.role,
+        sample=sample.name,
+        n=sample.n,
+        sha256=sample.sha256,
     )

@@ -62,7 +62,7 @@ def fit(
     """Train `module` in place on a sample, in memory where it fits."""
     inputs, labels = batches_of(sample, recipe.batch_size, recipe.seed)
     with stage(name, 0) as tick:
-        return train(
+        log = train(
             module,
             inputs,
             labels,
@@ -73,6 +73,9 @@ def fit(
             checkpoint_every=CHECKPOINT_EVERY,
             resume=resume,
         )
+    if not all(torch.isfinite(parameter).all() for parameter in module.parameters()):
+        raise InputError("training ended in weights that are not finite; lower the learning rate")
+    return log
 
 
 def batches_of(
@@ -131,7 +134,7 @@ def train_run(
         "data": located(sample),
         **asdict(recipe),
     }
-    open_run(place, config)
+    run = open_run(place, config)
     if (place / MODEL).exists():
         return open_network(place / MODEL, model)
     module = initial(model, recipe.seed)
@@ -141,13 +144,13 @@ def train_run(
         sample,
         recipe,
         stage=stage,
-        on_checkpoint=lambda s: write_bytes(place / CHECKPOINT, _dump_state(s)),
+        on_checkpoint=lambda s: run.write(CHECKPOINT, _dump_state(s)),
         resume=state,
     )
     tensors = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
     run_log = {"trained_on": [located(sample)], "recipe": asdict(recipe)}
-    write_bytes(place / LOG, (json.dumps({"losses": log.losses}) + "\n").encode())
-    write_bytes(place / MODEL, safetensors_bytes(tensors, with_log(run_log)))
+    run.write(LOG, (json.dumps({"losses": log.losses}) + "\n").encode())
+    run.write(MODEL, safetensors_bytes(tensors, with_log(run_log)))
     (place / CHECKPOINT).unlink(missing_ok=True)
     return Network(model, tensors, str(place / MODEL), log=run_log)
 
@@ -159,19 +162,35 @@ def initial(model: Architecture, seed: int) -> nn.Module:
     return load_model(model.spec, seed).module
 
 
-def open_run(place: Path, config: Mapping[str, Any]) -> None:
-    """Make the folder, or take up the run in it if it has this very configuration."""
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder with one configuration. It stands there once the run has something to keep, so a
+    run that is refused leaves nothing behind."""
+
+    place: Path
+    config: bytes
+
+    def write(self, name: str, data: bytes) -> None:
+        """A file of the run; the first one comes after its configuration."""
+        if not (self.place / CONFIG).exists():
+            write_bytes(self.place / CONFIG, self.config)
+        write_bytes(self.place / name, data)
+
+
+def open_run(place: Path, config: Mapping[str, Any]) -> RunFolder:
+    """A new folder, or one that holds a run of this very configuration."""
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     file = place / CONFIG
-    if file.exists():
-        if file.read_text() != text:
+    if file.is_file():
+        if file.read_bytes() != text.encode():
             raise InputError(
                 f"{file}: holds a run with another configuration: expected a new --out"
             )
-        return
-    if place.is_file() or (place.is_dir() and any(place.iterdir())):
+    elif place.is_file():
+        raise InputError(f"{place}: is a file: expected a new folder")
+    elif place.is_dir() and any(place.iterdir()):
         raise InputError(f"{place}: is not empty and holds no run: expected a new folder")
-    write_bytes(file, text.encode())
+    return RunFolder(place, text.encode())
 
 
 def _dump_state(state: TrainState) -> bytes:

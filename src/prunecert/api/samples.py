@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prunecert.data import Sample, Source, in_memory, load_source, take
+from prunecert.data.sources import IN_MEMORY
 from prunecert.types import Role
 
 
@@ -23,9 +24,20 @@ def sample_of(data: Any, which: str, role: Role) -> Sample:
     return take(open_source(data), which, role)
 
 
+def holdout_split(source: Source) -> str:
+    """What hold-out statements read: `test`; of data in memory without one, all there is."""
+    return "train" if source.spec == IN_MEMORY and source.test is None else "test"
+
+
 def training_sample(source: Source) -> Sample | None:
     """All training rows, for comparing hold-out rows with (labels are not read)."""
     return None if source.train is None else take(source, "train", "unlabeled")
+
+
+def compared_with(source: Source, sample: Sample) -> Sample | None:
+    """The training rows that a hold-out is searched for: of its source, where it is no part of
+    them itself."""
+    return training_sample(source) if sample.split == "test" else None
 
 
 def test_sample(source: Source, role: Role = "holdout") -> Sample | None:

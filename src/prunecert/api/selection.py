@@ -8,20 +8,25 @@ from typing import Any
 
 from prunecert import measuring
 from prunecert.api.certification import Options, equal_to_trained, located, outputs_of
-from prunecert.api.claims import BOUNDED, DELTA_FIXED, IID, UNTOUCHED, Claim, Terms, check_delta
+from prunecert.api.claims import BOUNDED, DENSE_MEANT, FIXED, IID, Claim, Terms, check_terms
 from prunecert.api.issuing import Issued, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import AS_GIVEN
-from prunecert.bounds.holdout import cost_of_pruning_upper, samples_needed
+from prunecert.bounds.holdout import MOST_SAMPLES, cost_of_pruning_upper, samples_needed
 from prunecert.bounds.selection import binomial_p_value, errors_that_pass
 from prunecert.certificate import DENSE, SELECTION, dump, percent, sha256
 from prunecert.data import Sample
 from prunecert.inversions import round_up
 from prunecert.results import evidence_bytes
-from prunecert.types import Assumption, Counts, InputError
+from prunecert.types import Assumption, InputError
 
 LISTED = Assumption(
-    "the list of networks, its order and the target were fixed before the hold-out was looked at",
+    "the list of networks, its order and the target were fixed before the hold-out was looked at, "
+    "which was not used to make them",
+    "declared",
+)
+OTHERS = Assumption(
+    "the other networks of the list, which are not in this folder, made the errors recorded",
     "declared",
 )
 
@@ -49,16 +54,17 @@ class Criterion:
             parts.append(f"a loss of at most {percent(self.max_drop)}")
         return " and ".join(parts)
 
-    def p_value(self, row: Mapping[str, Any], n: int) -> float:
-        """Of "the target is missed"; 0 where only the drop is limited."""
+    def p_value(self, row: Mapping[str, Any], n: int) -> float | None:
+        """Of "the target is missed"; None where only the drop is limited."""
         if self.target_error is None:
-            return 0.0
+            return None
         return float(binomial_p_value(row["errors"], n, self.target_error))
 
     def holds(self, row: Mapping[str, Any], n: int, delta: float) -> bool:
         """Every limit shown at level delta: each is tested at the full delta, because a network
         that misses one is accepted only if that very test fails (intersection–union)."""
-        if self.p_value(row, n) > delta:
+        p_value = self.p_value(row, n)
+        if p_value is not None and p_value > delta:
             return False
         if self.max_drop is None:
             return True
@@ -73,23 +79,30 @@ def walk(
     `sequence`: one walk per `row["sequence"]`, delta split evenly, each stops at its first failure.
     `simultaneous`: every network at delta over their number.
     """
-    names = list(dict.fromkeys(row["sequence"] for row in rows))
-    share = delta / (len(names) if correction == "sequence" else len(rows))
+    share = share_of(rows, delta, correction)
     stopped: set[str] = set()
     out = []
     for row in rows:
         accepted = row["sequence"] not in stopped and criterion.holds(row, n, share)
         if correction == "sequence" and not accepted:
             stopped.add(row["sequence"])
-        p_value = min(round_up(criterion.p_value(row, n)), 1.0)
-        out.append({**row, "p_value": p_value, "accepted": accepted})
+        p_value = criterion.p_value(row, n)
+        shown = None if p_value is None else min(round_up(p_value), 1.0)
+        out.append({**row, "p_value": shown, "accepted": accepted})
     return out
+
+
+def share_of(rows: Sequence[Mapping[str, Any]], delta: float, correction: str) -> float:
+    """What each network is tested at: delta over the sequences, or over all networks."""
+    sequences = {row["sequence"] for row in rows}
+    return delta / (len(sequences) if correction == "sequence" else len(rows))
 
 
 def selection_claim(
     rows: Sequence[Mapping[str, Any]], n: int, criterion: Criterion, delta: float, correction: str
 ) -> Claim | None:
-    """The claim about all accepted networks, named by the sparsest; None when none is accepted."""
+    """The claim about the sparsest accepted network; None when none is accepted."""
+    _require_densest_first(rows)
     walked = walk(rows, n, criterion, delta, correction)
     accepted = [row for row in walked if row["accepted"]]
     if not accepted:
@@ -113,7 +126,11 @@ def selection_claim(
         n,
         chosen["errors"],
         tuple((f"sequence {name}", delta / len(parts)) for name in parts),
-        (IID, BOUNDED, LISTED, UNTOUCHED, DELTA_FIXED),
+        (
+            *(IID, BOUNDED, LISTED, FIXED),
+            *((OTHERS,) if len(rows) > 1 else ()),
+            *((DENSE_MEANT,) if criterion.max_drop is not None else ()),
+        ),
         {
             **limits,
             "networks": len(rows),
@@ -123,6 +140,13 @@ def selection_claim(
             "sequence": walked,
         },
     )
+
+
+def _require_densest_first(rows: Sequence[Mapping[str, Any]]) -> None:
+    """InputError unless sparsities, where known, never fall: an order nobody could tune."""
+    known = [row["sparsity"] for row in rows]
+    if known != [None] * len(rows) and (None in known or known != sorted(known)):
+        raise InputError("the networks of a selection: expected the densest first")
 
 
 def sparsest(accepted: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -159,7 +183,7 @@ def select(
     options: Options = Options(),
 ) -> Selection:
     """Walk the networks, densest first; networks of several methods form several sequences."""
-    check_delta(delta)
+    check_terms(delta, target=target_error)
     criterion = Criterion(target_error, max_drop)
     check_correction(correction, dense is not None, max_drop)
     refuse_trained_on([*networks, *([dense] if dense else [])], located(sample))
@@ -200,7 +224,7 @@ def judged(
 ) -> tuple[Selection, Claim | None]:
     """The walk in rows and words, and its claim; no certificate yet."""
     walked = walk(rows, n, criterion, delta, correction)
-    sentence = verdict(walked, n, criterion, delta)
+    sentence = verdict(walked, n, criterion, delta, share_of(rows, delta, correction))
     summary = {
         "target_error": criterion.target_error,
         "max_drop": criterion.max_drop,
@@ -219,8 +243,11 @@ def sequence_of(network: Network) -> str:
     return str(network.log.get("method", "as listed"))
 
 
-def verdict(walked: Sequence[Mapping[str, Any]], n: int, criterion: Criterion, delta: float) -> str:
-    """One sentence: the sparsest network shown good enough, or what was missing for the densest."""
+def verdict(
+    walked: Sequence[Mapping[str, Any]], n: int, criterion: Criterion, delta: float, share: float
+) -> str:
+    """One sentence: the sparsest network shown good enough, or what the densest missed at its
+    share of delta."""
     accepted = [row for row in walked if row["accepted"]]
     if accepted:
         best = sparsest(accepted)
@@ -231,21 +258,25 @@ def verdict(walked: Sequence[Mapping[str, Any]], n: int, criterion: Criterion, d
             )
         return f"{percent(best['sparsity'])} of the weights can go ({best['sequence']}): {shown}"
     densest = walked[0]
-    if criterion.target_error is None:
+    p_value = criterion.p_value(densest, n)
+    if criterion.target_error is None or p_value is None or p_value <= share:
         return (
             f"Nothing accepted: the densest network loses {densest['worse']} and wins "
-            f"{densest['better']} of {n} samples, too many to show {criterion.words()}."
+            f"{densest['better']} of {n} samples: not enough to show {criterion.words()}."
         )
     sentence = (
         f"Nothing accepted: the densest network makes {densest['errors']} errors on {n} samples"
     )
-    allowed = errors_that_pass(n, criterion.target_error, delta)
+    allowed = errors_that_pass(n, criterion.target_error, share)
     sentence += ", none would have passed" if allowed is None else f", {allowed} would have passed"
     rate = densest["errors"] / n
-    if rate < criterion.target_error:
-        needed = samples_needed(criterion.target_error, rate, delta)
-        return f"{sentence}; at this error rate {int(needed):,} hold-out samples are needed."
-    return f"{sentence}; no hold-out of any size would help at this error rate."
+    if rate >= criterion.target_error:
+        return f"{sentence}; no hold-out of any size would help at this error rate."
+    try:
+        needed = f"{samples_needed(criterion.target_error, rate, share):,}"
+    except InputError:
+        needed = f"more than {MOST_SAMPLES:,}"
+    return f"{sentence}; at this error rate {needed} hold-out samples are needed."
 
 
 def _issued(
@@ -263,7 +294,8 @@ def _issued(
     if dense is not None:
         extra[DENSE] = dense.architecture.encode(dense.tensors).data
         details["dense"] = {"sha256": sha256(extra[DENSE]), "weights_sha256": dense.sha256}
-    parts = {"counts": Counts(claim.errors, claim.n, sample.name), "code": code.code}
+    # No counts: a plain hold-out bound of a network chosen on that hold-out would not hold.
+    parts = {"code": code.code}
     return issue(
         claim,
         terms,

@@ -7,8 +7,10 @@ every other number → statement. Any bytes end in a verdict: valid, or one sent
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,20 +19,28 @@ import torch
 
 from prunecert.api.certification import (
     COMPARED,
+    HOLDOUT_METHODS,
     Options,
     counts_for,
     equal_to_trained,
+    holdout_line,
     outputs_of,
 )
-from prunecert.api.claims import CLAIMS, Claim, Terms, counts_of
+from prunecert.api.claims import UNTOUCHED, Claim, Terms, role_of
+from prunecert.api.folders import LARGEST_EVIDENCE, LARGEST_TEXT, read
 from prunecert.api.issuing import declared_of
 from prunecert.api.networks import Architecture, Network, architecture
-from prunecert.api.predicted import predicted_outputs
-from prunecert.api.records import AS_CODED, AS_GIVEN, PREDICTIONS, Subject, make_record
-from prunecert.api.samples import open_source, training_sample
-from prunecert.api.selection import Criterion, selection_claim
-from prunecert.api.twins import twin_questions
-from prunecert.bounds.holdout import holdout_upper
+from prunecert.api.predicted import METHODS, predicted_outputs, require_labels, subject_of
+from prunecert.api.records import AS_CODED, AS_GIVEN, Subject, data_field, make_record
+from prunecert.api.recounting import (
+    SELECTIONS,
+    ask_twins,
+    claim_again,
+    refuse_better_than,
+    require_selected,
+    selection_again,
+)
+from prunecert.api.samples import compared_with, open_source, test_sample, training_sample
 from prunecert.certificate import (
     CERTIFICATE,
     DENSE,
@@ -40,20 +50,22 @@ from prunecert.certificate import (
     WEIGHTS,
     Baselines,
     CertificateRecord,
+    DataField,
+    ModelField,
+    dump,
     parse,
     sha256,
 )
-from prunecert.data import Sample, predictions, take
-from prunecert.inversions import round_up
-from prunecert.measuring import Outputs
+from prunecert.data import Sample, Source, predictions, take
+from prunecert.measuring import TOLERANCE, Outputs
 from prunecert.models.weights import safetensors_bytes
 from prunecert.models.zoo import zoo_code
 from prunecert.reference import TWINS
 from prunecert.types import CodeError, InputError
 
-SELECTIONS = ("fixed-sequence", "simultaneous")
 OTHER_BATCH = 257  # verify counts at another batch size than certify
 NOT_COMPARED = ("software",)  # versions may differ: what they compute may not
+VALUE_BYTES, TENSOR_BYTES = 16, 1 << 16  # no network file needs more per value and per tensor
 
 
 @dataclass(frozen=True)
@@ -79,69 +91,93 @@ def verify(
     """
     place = Path(folder)
     if not place.is_dir():
-        raise InputError(f"{folder}: no such folder: expected a certificate folder")
+        what = "is a file" if place.is_file() else "no such folder"
+        raise InputError(f"{folder}: {what}: expected a certificate folder")
     try:
-        record = parse(_read(place, CERTIFICATE))
+        record = parse(read(place, CERTIFICATE, LARGEST_TEXT))
         refuse_errata(record)
-        _Check(place, record, options).run(model, data)
+        if record.network is None:
+            _check_predictions(place, record, data)
+        else:
+            _Check(place, record, options).run(model, data)
     except CodeError as error:
         return Verdict(False, str(error))
-    unchecked = tuple(a.text for a in record.assumptions if a.status == "declared")
-    return Verdict(True, record.statement, unchecked, record)
+    unchecked = [a.text for a in record.assumptions if a.status == "declared"]
+    if record.baselines.holdout is not None:
+        unchecked.append(f"for the hold-out line beside it: {UNTOUCHED.text}")
+    return Verdict(True, record.statement, tuple(unchecked), record)
 
 
 def refuse_errata(record: CertificateRecord) -> None:
     """CodeError for a certificate that a later found fault makes false."""
     for fault in json.loads(resources.files("prunecert").joinpath("errata.json").read_text()):
-        issued_by = record.software.get("prunecert")
+        issued_by = record.software.prunecert
         if record.method == fault["method"] and issued_by in fault["versions"]:
             raise CodeError(f"certificates of {record.method} by {issued_by}: {fault['reason']}")
 
 
+# --------------------------------------------------------------------------- of a network
+
+
 class _Check:
-    """One certificate under examination."""
+    """One certificate about a network under examination."""
 
     def __init__(self, folder: Path, record: CertificateRecord, options: Options) -> None:
         self.folder, self.record, self.options = folder, record, options
-        self.fields = record.model_dump(mode="json")
+        if record.method not in ("occam", *HOLDOUT_METHODS, *SELECTIONS):
+            raise CodeError(f"method: {record.method!r} is not a statement about a network")
 
     def run(self, model: Any, data: Any) -> None:
-        if self.record.network is None:
-            self._predictions(data)
-            return
+        assert self.record.network is not None
         described = self._architecture(model)
         network = self._decoded(described, NETWORK, self.record.network.sha256)
+        code = self.code
         self._weights(network)
-        self._hash(EVIDENCE, self.record.evidence_sha256)
+        evidence = read(self.folder, EVIDENCE, LARGEST_EVIDENCE)
+        if sha256(evidence) != self.record.evidence_sha256:
+            raise CodeError(f"{EVIDENCE}: sha256 differs from the recorded one")
         dense = self._dense(described)
         source = self._source(data)
         sample = self._sample(source)
-        strict, details = self._recount(network, dense, sample, training_sample(source))
-        self._at_most_recorded(strict)
-        terms, claim = self._claim()
-        self._twin(claim, terms)
-        baselines = self._baselines(network, source)
+        with _only_the_certificate_is_left():
+            found = outputs_of(network, sample, self.options, self.record.details.get("k", 1))
+            other = None if dense is None else outputs_of(dense, sample, self.options)
+            strict = strict_counts(self.record.method, found, other)
+            refuse_better_than(strict, self.record, network.sha256)
+            terms, claim = claim_again(self.record, code.bits)
+            require_selected(claim, network.sha256, round(network.sparsity, 6))
+            ask_twins(claim, terms)
+            details = self._details(network, dense, sample, source)
+            baselines = self._baselines(network, sample, source)
         is_code = self.record.method == "occam"
+        if is_code:
+            details |= {"bits": dict(code.parts)}
         subject = Subject(
-            model=self.record.model,
-            data=self.record.data,
+            model=self._model_field(described),
+            data=_named_as(self.record, data_field(sample)),
             object=AS_CODED if is_code else AS_GIVEN,
             network=described.describe_network(
-                network.tensors, _read(self.folder, NETWORK), _read(self.folder, WEIGHTS)
+                network.tensors, self._read(NETWORK), self._read(WEIGHTS)
             ),
-            tolerance=self.record.margin_tolerance,
-            assumptions=declared_of(described.declared, self.record.margin_tolerance),
+            tolerance=TOLERANCE,
+            assumptions=declared_of(described.declared, TOLERANCE),
             details=details,
             evidence_sha256=self.record.evidence_sha256,
             baselines=baselines,
         )
-        self._regenerated(claim, terms, subject)
+        refuse_differences(self.folder, self.record, claim, terms, subject)
 
     # ------------------------------------------------------------------ bytes
 
+    def _read(self, name: str) -> bytes:
+        return read(self.folder, name, self.largest)
+
     def _decoded(self, described: Architecture, name: str, recorded: str) -> Network:
         """The network in a file whose hash is recorded, and whose encoding is the only one."""
-        data = _read(self.folder, name)
+        self.largest = TENSOR_BYTES + sum(
+            VALUE_BYTES * math.prod(spec.shape) + TENSOR_BYTES for spec in described.specs
+        )
+        data = self._read(name)
         if sha256(data) != recorded:
             raise CodeError(f"{name}: sha256 differs from the recorded one")
         with self.options.stage(f"decoding {name}", 0):
@@ -149,31 +185,27 @@ class _Check:
             again = described.encode(decoded.tensors, decoded.choices)
         if again.data != data:
             raise CodeError(f"{name}: re-encoding what it decodes to gives other bytes")
+        if any(not torch.isfinite(t.float()).all() for t in decoded.tensors.values()):
+            raise CodeError(f"{name}: holds weights that are not finite")
         self.code = again.code
         return Network(described, decoded.tensors, name)
 
     def _weights(self, network: Network) -> None:
-        found = _read(self.folder, WEIGHTS)
+        found = self._read(WEIGHTS)
         assert self.record.network is not None
         if sha256(found) != self.record.network.safetensors_sha256:
             raise CodeError(f"{WEIGHTS}: sha256 differs from the recorded one")
         if found != safetensors_bytes(network.tensors):
             raise CodeError(f"{WEIGHTS}: differs from what {NETWORK} decodes to")
-        if any(not torch.isfinite(t.float()).all() for t in network.tensors.values()):
-            raise CodeError(f"{NETWORK}: holds weights that are not finite")
 
     def _dense(self, described: Architecture) -> Network | None:
-        recorded = self.record.details.get("dense")
-        if recorded is None:
+        """The other network of a statement about two."""
+        details = self.record.details
+        if self.record.method not in COMPARED and "max_drop" not in details:
             return None
-        code = self.code
-        dense = self._decoded(described, DENSE, str(recorded.get("sha256")))
-        self.code = code
-        return dense
-
-    def _hash(self, name: str, recorded: str | None) -> None:
-        if recorded is not None and sha256(_read(self.folder, name)) != recorded:
-            raise CodeError(f"{name}: sha256 differs from the recorded one")
+        if "dense" not in details:
+            raise CodeError(f"details.dense: missing: {self.record.method} compares two networks")
+        return self._decoded(described, DENSE, details["dense"]["sha256"])
 
     # ------------------------------------------------------------------ model and data
 
@@ -193,7 +225,12 @@ class _Check:
             raise CodeError(f"model: {described.spec} is not the model of the certificate (sha256)")
         return described
 
-    def _source(self, data: Any) -> Any:
+    def _model_field(self, described: Architecture) -> ModelField:
+        """A user's model may lie elsewhere by now; a built-in one has one name."""
+        spec = self.record.model.spec if described.declared else described.spec
+        return ModelField(spec=spec, sha256=described.sha256)
+
+    def _source(self, data: Any) -> Source:
         if data is None and self.record.data.source != "digits":
             raise InputError(
                 f"--data: the certificate names {self.record.data.source!r}, which is not built "
@@ -201,171 +238,123 @@ class _Check:
             )
         return open_source("digits" if data is None else data)
 
-    def _sample(self, source: Any) -> Sample:
+    def _sample(self, source: Source) -> Sample:
         recorded = self.record.data
-        sample = _taken(source, recorded.sample, recorded.role)
-        if sample.sha256 != recorded.sha256:
+        try:
+            sample = take(source, recorded.sample, role_of(self.record.method))
+            digest = sample.sha256
+        except InputError as error:  # a source without such rows is other data
+            raise CodeError(f"data: {error}") from error
+        if digest != recorded.sha256:
             raise CodeError(f"data: {sample.name} is not the sample of the certificate (sha256)")
         return sample
 
     # ------------------------------------------------------------------ numbers
 
-    def _recount(
-        self, network: Network, dense: Network | None, sample: Sample, trained: Sample | None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Strict counts, and the details that can be measured again."""
-        method = self.record.method
-        if method in COMPARED and dense is None:
-            raise CodeError(f"details.dense: missing: {method} compares two networks")
-        found = outputs_of(network, sample, self.options, int(self.record.details.get("k", 1)))
-        other = None if dense is None else outputs_of(dense, sample, self.options)
-        if method == "occam":
-            dense_bytes = sum(t.numel() * t.element_size() for t in network.tensors.values())
-            size = {"dense": dense_bytes, "coded": len(_read(self.folder, NETWORK))}
-            return counts_for(method, found, other, 0.0), {
-                "bits": dict(self.code.parts),
-                "bytes": size,
-            }
-        details: dict[str, Any] = {"equal_rows": equal_to_trained(trained, sample)}
+    def _details(
+        self, network: Network, dense: Network | None, sample: Sample, source: Source
+    ) -> dict[str, Any]:
+        """The details that are measured, not claimed."""
+        if self.record.method == "occam":
+            size = sum(t.numel() * t.element_size() for t in network.tensors.values())
+            return {"bytes": {"dense": size, "coded": len(self._read(NETWORK))}}
+        equal = equal_to_trained(compared_with(source, sample), sample)
+        details: dict[str, Any] = {"equal_rows": equal}
         if dense is not None:
-            recorded = self.record.details["dense"]
-            details["dense"] = {"sha256": recorded["sha256"], "weights_sha256": dense.sha256}
-        return self._strict(found, other), details
+            recorded = self.record.details["dense"]["sha256"]
+            details["dense"] = {"sha256": recorded, "weights_sha256": dense.sha256}
+        return details
 
-    def _strict(self, found: Outputs, other: Outputs | None) -> dict[str, Any]:
-        if self.record.method not in SELECTIONS:
-            return counts_for(self.record.method, found, other, 0.0)
-        counts = counts_for("holdout", found, None, 0.0)
-        return (
-            counts if other is None else counts | counts_for("cost-of-pruning", found, other, 0.0)
-        )
-
-    def _at_most_recorded(self, strict: Mapping[str, Any]) -> None:
-        """No more errors than recorded; for `better`, a gain, no fewer."""
-        recorded = self._recorded_counts()
-        for name, value in strict.items():
-            pairs = (
-                zip(value, recorded[name]) if isinstance(value, list) else [(value, recorded[name])]
-            )
-            for ours, theirs in pairs:
-                equal_sizes = name in ("n", "class_sizes") and ours != theirs
-                if (
-                    equal_sizes
-                    or (name == "better" and ours < theirs)
-                    or (name not in ("n", "class_sizes", "better") and ours > theirs)
-                ):
-                    raise CodeError(f"recount: {name} is {ours}, the certificate says {theirs}")
-
-    def _recorded_counts(self) -> dict[str, Any]:
-        if self.record.method not in SELECTIONS:
-            return counts_of(self.fields)
-        rows = self.record.details.get("sequence", [])
-        chosen = [r for r in rows if r.get("sha256") == self.record.details.get("selected")]
-        if not chosen or self.record.network is None:
-            raise CodeError("details.selected: is not in details.sequence")
-        return {"n": self.record.n, **chosen[0]}
-
-    def _claim(self) -> tuple[Terms, Claim]:
-        """The claim again, from the recorded counts."""
-        record, details = self.record, self.record.details
-        bits = self.code.bits if record.method == "occam" else None
-        terms = Terms(record.delta, bits, record.tried, record.target, int(details.get("k", 1)))
-        try:
-            if record.method not in SELECTIONS:
-                return terms, CLAIMS[record.method](counts_of(self.fields), terms)
-            criterion = Criterion(details.get("target_error"), details.get("max_drop"))
-            correction = "sequence" if record.method == "fixed-sequence" else record.method
-            claim = selection_claim(
-                details["sequence"], record.n, criterion, record.delta, correction
-            )
-        except (InputError, KeyError, TypeError, ValueError) as error:
-            raise CodeError(f"{record.method}: its numbers cannot be used: {error}") from error
-        if claim is None:
-            raise CodeError("details.sequence: nothing is accepted at these errors")
-        return terms, claim
-
-    def _twin(self, claim: Claim, terms: Terms) -> None:
-        """The slow, independent computation must not exceed the recorded bound."""
-        for name, arguments, recorded in twin_questions(claim, terms):
-            value = TWINS[name](**arguments)
-            if value > recorded:
-                raise CodeError(f"risk_bound: {recorded} is below {float(value):.8f}, the bound")
-
-    def _baselines(self, network: Network, source: Any) -> Baselines:
-        """The hold-out line, counted again where the source still has that sample."""
+    def _baselines(self, network: Network, sample: Sample, source: Source) -> Baselines:
+        """The hold-out line: of the whole test sample, with the certificate's own delta."""
         line = self.record.baselines.holdout
-        if line is None:
+        holdout = test_sample(source)
+        if (
+            line is None
+            or holdout is None
+            or (self.record.method, sample.split) != ("occam", "train")
+        ):
             return Baselines()
-        sample = _taken(source, line.sample, "holdout")
-        if sample.sha256 != line.sha256:
-            raise CodeError(f"baselines.holdout: {line.sample} is another sample (sha256)")
-        errors = int(outputs_of(network, sample, self.options).wrong(0.0).sum())
-        bound = round_up(holdout_upper(line.errors, line.n, line.delta))
-        if errors > line.errors or line.n != sample.n or bound != line.risk_bound:
-            raise CodeError("baselines.holdout: does not follow from its errors")
-        return self.record.baselines
-
-    def _regenerated(self, claim: Claim, terms: Terms, subject: Subject) -> None:
-        """Every field but versions must come out again, the statement last."""
-        fresh = make_record(claim, terms, subject).model_dump(mode="json")
-        for name, value in fresh.items():
-            if name not in NOT_COMPARED and value != self.fields[name]:
-                raise CodeError(
-                    f"{name}: recomputed as {_short(value)}, not {_short(self.fields[name])}"
-                )
-        if (self.folder / SELECTION).exists() and self.record.method in SELECTIONS:
-            self._selection_file()
-
-    def _selection_file(self) -> None:
-        try:
-            rows = json.loads(_read(self.folder, SELECTION)).get("sequence")
-        except (ValueError, AttributeError):
-            raise CodeError(f"{SELECTION}: not a JSON object") from None
-        if rows != self.fields["details"]["sequence"]:
-            raise CodeError(f"{SELECTION}: its sequence differs from the certificate's")
-
-    # ------------------------------------------------------------------ predictions
-
-    def _predictions(self, data: Any) -> None:
-        """A certificate about predictions made elsewhere: the file is read and counted again."""
-        files = data if isinstance(data, list | tuple) else [data]
-        if data is None:
-            raise InputError(
-                f"--data: expected the predictions that the certificate is about "
-                f"({self.record.data.source})"
-            )
-        found = [predictions(str(f)) for f in files]
-        if found[0].sha256 != self.record.data.sha256:
-            raise CodeError("data: these are not the predictions of the certificate (sha256)")
-        details: dict[str, Any] = {}
-        other = None
-        if "dense" in self.record.details:
-            if len(found) < 2:
-                raise InputError("--data: expected two files: the predictions, then the dense ones")
-            details["dense"] = {"sha256": found[1].sha256}
-            other = predicted_outputs(found[1])
-        self._at_most_recorded(self._strict(predicted_outputs(found[0]), other))
-        terms, claim = self._claim()
-        self._twin(claim, terms)
-        subject = Subject(self.record.model, self.record.data, PREDICTIONS, details=details)
-        self._regenerated(claim, terms, subject)
+        equal_to_trained(training_sample(source), holdout)
+        errors = int(outputs_of(network, holdout, self.options).wrong(0.0).sum())
+        twin = TWINS["holdout"](errors=line.errors, n=holdout.n, delta=self.record.delta)
+        if errors > line.errors or twin > line.risk_bound:
+            raise CodeError(f"baselines.holdout: {errors} errors, and a bound of {float(twin):.8f}")
+        return Baselines(holdout=holdout_line(holdout, line.errors, self.record.delta))
 
 
-def _read(folder: Path, name: str) -> bytes:
+# --------------------------------------------------------------------------- of predictions
+
+
+def _check_predictions(folder: Path, record: CertificateRecord, data: Any) -> None:
+    """A certificate about predictions made elsewhere: the file is read and counted again."""
+    if record.method not in (*METHODS, *SELECTIONS):
+        raise CodeError(f"method: {record.method!r} is not a statement about predictions")
+    if data is None:
+        raise InputError(
+            f"--data: expected the predictions that the certificate is about ({record.data.source})"
+        )
+    files = data if isinstance(data, list | tuple) else [data]
+    found = predictions(str(files[0]))
+    if found.sha256 != record.data.sha256:
+        raise CodeError("data: these are not the predictions of the certificate (sha256)")
+    dense = None
+    if record.method in COMPARED or "max_drop" in record.details:
+        if len(files) < 2:
+            raise InputError("--data: expected two files: the predictions, then the dense ones")
+        dense = predictions(str(files[1]))
+    other = None if dense is None else predicted_outputs(dense)
+    with _only_the_certificate_is_left():
+        require_labels(found, record.method, dense)
+        strict = strict_counts(record.method, predicted_outputs(found), other)
+        refuse_better_than(strict, record, found.sha256)
+        terms, claim = claim_again(record, None)
+        require_selected(claim, found.sha256, None)
+        ask_twins(claim, terms)
+    subject = subject_of(found, record.method, dense)
+    subject = replace(subject, data=_named_as(record, subject.data))
+    refuse_differences(folder, record, claim, terms, subject)
+
+
+# --------------------------------------------------------------------------- of either
+
+
+@contextmanager
+def _only_the_certificate_is_left() -> Iterator[None]:
+    """Model and data are the ones meant: what cannot be used now is the certificate's fault."""
     try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise CodeError(f"{name}: cannot be read ({error.strerror})") from None
-
-
-def _taken(source: Any, which: str, role: Any) -> Sample:
-    """The recorded sample; a source that has no such rows is other data than the certificate's."""
-    try:
-        return take(source, which, role)
+        yield
     except InputError as error:
-        raise CodeError(f"data: {error}") from error
+        raise CodeError(f"{CERTIFICATE}: {error}") from error
+
+
+def strict_counts(method: str, found: Outputs, other: Outputs | None) -> dict[str, Any]:
+    """What `method` counts, without any tolerance."""
+    if method not in SELECTIONS:
+        return counts_for(method, found, other, 0.0)
+    counts = counts_for("holdout", found, None, 0.0)
+    return counts if other is None else counts | counts_for("cost-of-pruning", found, other, 0.0)
+
+
+def _named_as(record: CertificateRecord, field: DataField) -> DataField:
+    """Data are known by their hash; their name is the one under which they were certified."""
+    return field.model_copy(update={"source": record.data.source})
+
+
+def refuse_differences(
+    folder: Path, record: CertificateRecord, claim: Claim, terms: Terms, subject: Subject
+) -> None:
+    """Every field but versions must come out again, the statement last."""
+    fresh, recorded = make_record(claim, terms, subject).model_dump(), record.model_dump()
+    for name, value in fresh.items():
+        if name not in NOT_COMPARED and value != recorded[name]:
+            raise CodeError(f"{name}: recomputed as {_short(value)}, not {_short(recorded[name])}")
+    if record.method in SELECTIONS:
+        found, _ = selection_again(record)
+        if read(folder, SELECTION, LARGEST_TEXT) != dump(found.summary):
+            raise CodeError(f"{SELECTION}: differs from the certificate's own sequence")
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "..."

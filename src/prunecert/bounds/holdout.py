@@ -28,6 +28,7 @@ from prunecert.inversions import (
 )
 from prunecert.types import InputError
 
+MOST_SAMPLES = 100_000_000  # of a plan: beyond, the search is slow and the answer is no
 
 @elementwise
 def holdout_upper(errors: int, n: int, delta: float) -> float:
@@ -213,7 +214,7 @@ def samples_needed(target_error: float, expected_error: float, delta: float) -> 
     **Certified.** Nothing: it plans a `holdout_upper`.
 
     **Fails loudly.** InputError where expected_error >= target_error (no number of samples will
-    do) or an argument is out of its range.
+    do), where a hundred million would not do, or an argument is out of its range.
 
     **Source.** THEORY 2.8. Sizes that cannot do are skipped by the lower bound on binomial tails
     of Zubkov and Serov, Theory Probab. Appl. 57 (2013), doi:10.1137/S0040585X97986138.
@@ -258,4 +259,9 @@ def _errors_to_start_from(target_error: float, expected_error: float, delta: flo
         return 1
     z = NormalDist().inv_cdf(delta)
     smallest = z * z / (2.0 * float(kl_bernoulli(expected_error, target_error)))
+    if smallest > MOST_SAMPLES:
+        raise InputError(
+            f"expected_error {expected_error!r} is so near to target_error = {target_error!r} that "
+            f"more than {MOST_SAMPLES:,} samples are needed"
+        )
     return max(1, math.floor(smallest * (1.0 - 1e-9) * expected_error))

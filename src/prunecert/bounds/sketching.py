@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from prunecert.bounds.layerwise import Floats, floats
 from prunecert.inversions import require_count, require_number
 from prunecert.types import InputError
-
-Floats = NDArray[np.float64]
 
 
 def kept_fraction(d: ArrayLike) -> Floats:
@@ -194,9 +193,9 @@ def _checked_curve(
     removed_norm: ArrayLike,
 ) -> Floats:
     """The grid of d as an array, once shapes fit and every number is in its range."""
-    rows, columns = _floats("fan_out", fan_out), _floats("fan_in", fan_in)
-    norms, grid = _floats("spectral_norm", spectral_norm), _floats("d", d)
-    removed = _floats("removed_norm", removed_norm)
+    rows, columns = floats("fan_out", fan_out), floats("fan_in", fan_in)
+    norms, grid = floats("spectral_norm", spectral_norm), floats("d", d)
+    removed = floats("removed_norm", removed_norm)
     if rows.ndim != 1 or rows.size == 0 or columns.shape != rows.shape:
         raise InputError("fan_out and fan_in must be lists of one length, one entry per layer")
     if min(rows.min(), columns.min()) < 1 or (rows % 1).any() or (columns % 1).any():
@@ -208,14 +207,3 @@ def _checked_curve(
     if removed.shape != (grid.size, rows.size) or not (removed >= 0).all():
         raise InputError("removed_norm must be numbers >= 0, one row per d, one column per layer")
     return grid
-
-
-def _floats(name: str, values: ArrayLike) -> Floats:
-    """`values` as a float array; InputError where they are not finite numbers."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be numbers, not {values!r}") from error
-    if not np.isfinite(array).all():
-        raise InputError(f"{name} must be finite numbers")
-    return array

@@ -5,23 +5,42 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import prunecert
 from prunecert.types import CodeError, InputError
 
 app = typer.Typer(
     name="prunecert",
-    help="Prune a neural network and get a certificate of how wrong it can be on new data.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 
-PRUNE, CERTIFY, UNDERSTAND = "Prune", "Certify", "Understand"
+PRUNE, CERTIFY, UNDERSTAND, RESEARCH = "Prune", "Certify", "Understand", "Research"
 NO, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"prunecert {prunecert.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Say which version this is.", callback=_say_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Prune a neural network and get a certificate of how wrong it can be on new data."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of one command line."""
     # the order of the groups in --help; each module registers its commands when it is imported
-    for name in ("prune", "certify", "understand"):
+    for name in ("prune", "certify", "understand", "sketch"):
         import_module(f"prunecert.cli.{name}")
 
     command = typer.main.get_command(app)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from prunecert.api import Issued
 
 Predicted = Annotated[
-    Optional[list[Path]],
+    Optional[Path],
     typer.Option("--predictions", help="P.npz with predictions or logits, and labels."),
 ]
 Tried = Annotated[
@@ -70,7 +70,7 @@ def certify(
     quiet: Quiet = False,
 ) -> None:
     """Issue a certificate: of the network's own code, or from a hold-out sample."""
-    from prunecert.certificate import CERTIFICATE
+    from prunecert.certificate import CERTIFICATE, check_folder
 
     modes = {
         "holdout": holdout,
@@ -82,12 +82,15 @@ def certify(
     asked = [name for name, value in modes.items() if value]
     if len(asked) > 1:
         raise InputError(f"certify: one statement at a time, not {' and '.join(asked)}")
-    if (weights is None) == (not predictions):
+    if (weights is None) == (predictions is None):
         raise InputError("certify: expected weights W, or --predictions P.npz, and not both")
+    if predictions and (model or data or sample):
+        raise InputError("certify: --predictions stands in for --model, --data and --sample")
+    check_folder(out)
     terminal = Terminal(json=json, quiet=quiet)
     with terminal.progress() as stage:
         if predictions:
-            issued = _of_predictions(predictions[0], asked, modes, delta, tried, target_error)
+            issued = _of_predictions(predictions, asked, modes, delta, tried, target_error)
         else:
             assert weights is not None
             if model is None or data is None:
@@ -223,9 +226,10 @@ def select(
     """Find the sparsest network that is certified good enough."""
     from prunecert.api import architecture
     from prunecert.api.networks import open_network
-    from prunecert.certificate import CERTIFICATE, SELECTION, dump, write_folder
+    from prunecert.certificate import CERTIFICATE, SELECTION, check_folder, dump, write_folder
     from prunecert.cli.wording import selection_rows
 
+    check_folder(out)
     terminal = Terminal(json=json, quiet=quiet)
     limits: dict[str, Any] = {
         "target_error": target_error,

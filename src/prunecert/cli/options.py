@@ -43,17 +43,22 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 
 
 def evaluation(batch_size: int, device: str, stage: Stage) -> Options:
-    """How networks are evaluated; refuses a device that this torch does not know."""
-    import torch
-
+    """How networks are evaluated."""
     from prunecert.api import Options
 
+    return Options(batch_size, usable(device), stage)
+
+
+def usable(device: str) -> str:
+    """The device, or InputError where this torch or this machine does not have it."""
+    import torch
+
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = str(error).splitlines()[0]
         raise InputError(f"--device {device}: not usable here ({first})") from None
-    return Options(batch_size, device, stage)
+    return device
 
 
 def numbers(text: str, option: str) -> list[float]:

@@ -19,9 +19,12 @@ from prunecert.cli.options import (
     SampleName,
     Seed,
     numbers,
+    usable,
 )
 from prunecert.cli.terminal import Terminal
 from prunecert.types import InputError
+
+SAFETENSORS = ".safetensors"
 
 
 @app.command(rich_help_panel=PRUNE)
@@ -77,7 +80,7 @@ def train(
         optimizer=optimizer,
         weight_decay=weight_decay,
         seed=seed,
-        device=device,
+        device=usable(device),
     )
     with terminal.progress() as stage:
         chosen = sample_of(data, sample or "train", "train")
@@ -135,13 +138,17 @@ def prune(
     wanted: list[float | None] = [None] if sparsity is None else [*numbers(sparsity, "--sparsity")]
     if sparsity is None and ":" not in scope:
         raise InputError("--sparsity: expected a number in [0, 1), or a list such as 0.5,0.8,0.9")
+    if data is not None and model is None:
+        raise InputError("prune: --data is read through a model: expected --model too")
+    one_file = len(wanted) == 1 and not out.is_dir()
+    _check_names(weights, out, mask_out, one_file)
     recipe = None if not epochs else Recipe(f"{epochs}ep", learning_rate=learning_rate, seed=seed)
     network = rungs.to_prune(weights, model)
     chosen = None if data is None else sample_of(data, sample or "train", "train")
     with terminal.progress() as stage:
-        if len(wanted) == 1 and not out.is_dir():
+        if one_file:
             made = [rungs.rung(network, wanted[0], rule, sample=chosen, recipe=recipe, stage=stage)]
-            rungs.write_network(made[0], out)
+            write_bytes(out, rungs.network_file(made[0]))
         else:
             made = rungs.ladder(
                 network, wanted, out, rule, sample=chosen, recipe=recipe, stage=stage
@@ -156,3 +163,19 @@ def prune(
     if skipped:
         terminal.line(f"not pruned: {', '.join(skipped)}")
     terminal.copyable(str(out))
+
+
+def _check_names(weights: Path, out: Path, mask_out: Path | None, one_file: bool) -> None:
+    """Names that what is written can be found under again, and that are not the input's."""
+    if not one_file and out.suffix == SAFETENSORS:
+        raise InputError(
+            f"--out {out}: several sparsities make a folder of files: expected a folder's name"
+        )
+    written = {"--out": out if one_file else None, "--mask-out": mask_out}
+    for option, file in written.items():
+        if file is None:
+            continue
+        if file.suffix != SAFETENSORS:
+            raise InputError(f"{option} {file}: expected a file's name that ends in {SAFETENSORS}")
+        if file.resolve() == weights.resolve():
+            raise InputError(f"{option} {file}: is the file to prune: expected another name")

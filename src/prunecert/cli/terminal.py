@@ -37,11 +37,19 @@ class Terminal:
         if not self.quiet:
             self._out.print(text, markup=False, soft_wrap=True)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
+    ) -> None:
         """Right-aligned numbers, left-aligned words."""
         if self.quiet:
             return
-        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+        table = Table(
+            title=title or None,
+            title_justify="left",
+            box=None,
+            pad_edge=False,
+            show_header=any(columns),
+        )
         for i, name in enumerate(columns):
             numeric = all(_numeric(row[i]) for row in rows) and bool(rows)
             table.add_column(name, justify="right" if numeric else "left", overflow="fold")

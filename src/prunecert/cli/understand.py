@@ -74,8 +74,10 @@ def bounds(
 ) -> None:
     """Every statement of the tool; with evidence, what each says about it."""
     from prunecert.bounds.table import BOUNDS, evaluate_all
+    from prunecert.inversions import require_open_unit
 
     terminal = Terminal()
+    require_open_unit("delta", delta)
     if evidence is None:
         rows = [(s.name, s.kind, s.summary) for s in BOUNDS.values()]
         terminal.table(("statement", "kind", "what it says"), rows)
@@ -146,6 +148,7 @@ def _arguments(spec: BoundSpec, words: list[str]) -> dict[str, Any]:
     known = list(inspect.signature(spec.function).parameters)
     usage = " ".join(f"--{p.replace('_', '-')} …" for p in known)
     values: dict[str, Any] = {}
+    words = [part for word in words for part in (word.split("=", 1) if "--" in word else [word])]
     for option, value in zip(words[::2], [*words[1::2], None][: len(words[::2])], strict=True):
         key = option.removeprefix("--").replace("-", "_")
         if not option.startswith("--") or key not in known or value is None:

@@ -19,7 +19,7 @@ def holdout_line(record: CertificateRecord) -> str:
     """The second statement that `certify` always prints, or why there is none."""
     line = record.baselines.holdout
     if line is None:
-        return "Hold-out: this source has no test sample to state one from."
+        return "Hold-out: no statement, as there is no test sample left over to make one from."
     return (
         f"Hold-out, a statement of its own: at most {percent(line.risk_bound)} "
         f"({line.errors:,} errors in {line.n:,} of {line.sample}, delta {line.delta:g})."
@@ -83,7 +83,7 @@ def selection_rows(found: Selection) -> tuple[Sequence[str], Sequence[Sequence[s
             "—" if row["sparsity"] is None else f"{row['sparsity']:.4f}",
             f"{row['errors']:,}",
             *((str(row["worse"]), str(row["better"])) if with_drop else ()),
-            f"{row['p_value']:.3g}",
+            "—" if row["p_value"] is None else f"{row['p_value']:.3g}",
             "accepted" if row["accepted"] else "not accepted",
         )
         for row in found.rows

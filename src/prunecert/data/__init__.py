@@ -8,7 +8,7 @@ for, and a sample is streamed: no statement needs the rows in memory.
 from prunecert.data.predictions import Predictions, predictions
 from prunecert.data.samples import Sample, equal_rows, refuse_shared, shared_rows, take
 from prunecert.data.sources import Source, in_memory, load_source
-from prunecert.data.splits import ArraySplit, DatasetSplit, Inputs, Split
+from prunecert.data.splits import ArraySplit, DatasetSplit, Inputs, Split, map_inputs
 from prunecert.data.synthetic import FiniteWorld, synthetic
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "equal_rows",
     "in_memory",
     "load_source",
+    "map_inputs",
     "predictions",
     "refuse_shared",
     "shared_rows",

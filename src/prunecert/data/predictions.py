@@ -13,6 +13,7 @@ from prunecert.data.archives import array_names, read_array, read_integers
 from prunecert.types import InputError
 
 ABSTAINS = -1  # the prediction ⊥: no class, so always an error
+MOST_CLASSES = 100_000  # counts per class are kept in memory
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def predictions(path: str | Path) -> Predictions:
         logits = _read_logits(path)
         predicted, classes = _decided(logits), logits.shape[1]
     else:
-        predicted, classes = read_integers(path, "predictions"), None
-        _refuse_outside(predicted, ABSTAINS, None, f"{path}: predictions")
+        predicted, classes = read_integers(path, "predictions"), MOST_CLASSES
+        _refuse_outside(predicted, ABSTAINS, MOST_CLASSES, f"{path}: predictions")
     if not len(predicted):
         raise InputError(f"{path}: {given.pop()}: expected at least one row, found none")
     labels = None
@@ -89,8 +90,9 @@ def _decided(logits: NDArray[np.generic]) -> NDArray[np.int64]:
     return np.where(tied, ABSTAINS, logits.argmax(axis=1)).astype(np.int64)
 
 
-def _refuse_outside(values: NDArray[np.int64], low: int, classes: int | None, where: str) -> None:
-    wrong = np.flatnonzero((values < low) | (values >= (np.inf if classes is None else classes)))
+def _refuse_outside(values: NDArray[np.int64], low: int, classes: int, where: str) -> None:
+    wrong = np.flatnonzero((values < low) | (values >= classes))
     if len(wrong):
-        expected = f"at least {low}" if classes is None else f"{low} to {classes - 1}"
-        raise InputError(f"{where}: row {wrong[0]}: expected {expected}, found {values[wrong[0]]}")
+        raise InputError(
+            f"{where}: row {wrong[0]}: expected {low} to {classes - 1}, found {values[wrong[0]]}"
+        )

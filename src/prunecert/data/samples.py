@@ -20,7 +20,7 @@ from prunecert.data.splits import Inputs, Split, fields, layout, map_inputs
 from prunecert.types import InputError, Role
 
 ROWS_PER_SCAN = 256
-SLICE = re.compile(r"(train|test)(?:\[(\d*):(\d*)\])?")
+SLICE = re.compile(r"(train|test)(?:\[([0-9]{0,15}):([0-9]{0,15})\])?")
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,11 @@ class Sample:
         order of their names, numbers little-endian.
         """
         return self._scanned.sha256
+
+    @property
+    def inputs_sha256(self) -> str:
+        """Hash of the stored inputs in order, labels left out."""
+        return hashlib.sha256(b"".join(self._scanned.row_digests)).hexdigest()
 
     def row_digests(self) -> list[bytes]:
         """16-byte blake2b of the stored input of every row, labels left out."""

@@ -22,6 +22,7 @@ from prunecert.user_code import in_one_line, is_function, load_function, on_path
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
+IN_MEMORY = "in memory"
 DIGITS_TRAIN = 1197  # of 1,797, after a fixed permutation
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -98,7 +99,7 @@ def in_memory(rows: Any) -> Source:
             part = part.dataset
         return None if part is None else _user_split(part, f"{split} data in memory", Path())
 
-    return Source("in memory", f"memory:{id(rows)}", read)
+    return Source(IN_MEMORY, f"memory:{id(rows)}", read)
 
 
 def _read_digits(split: SplitName) -> Split:

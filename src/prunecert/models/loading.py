@@ -126,16 +126,24 @@ def _from_hugging_face(spec: str, seed: int) -> tuple[nn.Module, str]:
 # --------------------------------------------------------------------------- using
 
 
-def outputs(module: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+def outputs(
+    module: nn.Module, inputs: Tensor | Mapping[str, Tensor], name: str = "the sample"
+) -> Tensor:
     """Logits of shape (n, K), K ≥ 2: what the module returns, or its `.logits`.
 
     A dict goes in as keyword arguments where `forward` takes them, else as it is.
-    Raises InputError when the result is anything else.
+    Raises InputError when the module does not take the inputs of `name`, or returns anything else.
     """
-    if isinstance(inputs, Mapping) and _takes_keywords(module, inputs):
-        result = module(**inputs)
-    else:
-        result = module(inputs)
+    try:
+        if isinstance(inputs, Mapping) and _takes_keywords(module, inputs):
+            result = module(**inputs)
+        else:
+            result = module(inputs)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else sorted(inputs)
+        raise InputError(
+            f"the model does not take the inputs of {name} ({shape} each): {in_one_line(error)}"
+        ) from error
     logits = getattr(result, "logits", result)
     if not isinstance(logits, Tensor):
         raise InputError(

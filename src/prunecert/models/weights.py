@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,14 +142,19 @@ def _parse_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], d
 
 def _unpickled(path: Path, content: bytes) -> Any:
     try:
-        return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice to torch's own developers
+            return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except Exception as error:  # a damaged or hostile pickle fails in many ways
         if wanted := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise InputError(
                 f"{path}: refused: it wants to run {wanted[1]}, which weights do not need; "
                 "save module.state_dict(), best as .safetensors"
             ) from error
-        raise InputError(f"{path}: not a file of torch.save: {in_one_line(error)}") from error
+        raise InputError(
+            f"{path}: not a file of torch.save, or with more than tensors in it; "
+            "save module.state_dict(), best as .safetensors"
+        ) from error
 
 
 def _unwrapped(path: Path, checkpoint: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:

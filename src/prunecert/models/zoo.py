@@ -20,7 +20,7 @@ from torch.nn import functional
 from prunecert.types import CodeError, InputError
 
 # A name can come from a stranger's certificate: what it builds must fit into memory.
-MAX_WEIGHTS = 2**28
+MAX_WEIGHTS = 2**26
 MAX_LAYERS = 1000
 
 _MLP_EXAMPLE = "mlp:784-300-100-10"

@@ -1,0 +1,94 @@
+"""One layer of a weights file, sketched and recovered (THEORY 1.7)."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prunecert.models.weights import load_tensors
+from prunecert.progress import Stage, quiet
+from prunecert.sketch import Pattern, default_weight, pattern, recovered, smallest_rows, theory_rows
+from prunecert.types import InputError
+
+VALUE_BITS = 32  # of a weight, and of a number of the sketch
+STEPS = 100  # the search for m stops at the larger dimension over this
+
+
+@dataclass(frozen=True)
+class LayerSketch:
+    """What sketching a layer takes.
+
+    `rows` is m, None where no m up to the larger dimension recovers the layer; `searched` says that
+    it is the smallest m found (to within `resolution`); `error` is relative, in Frobenius norm.
+    """
+
+    layer: str
+    flattened_from: tuple[int, ...] | None
+    where: Pattern
+    theory_rows: int
+    weight: int
+    rows: int | None
+    searched: bool
+    resolution: int
+    recovered: bool
+    error: float
+    gap: float
+
+    @property
+    def sketch_bits(self) -> int:
+        """Size of the sketch. P and Q come from a seed and cost nothing here."""
+        return 0 if self.rows is None else self.rows**2 * VALUE_BITS
+
+    @property
+    def list_bits(self) -> int:
+        """Size of the nonzeros with their positions."""
+        return self.where.list_bits(VALUE_BITS)
+
+
+def sketch_layer(
+    weights: Path, layer: str, rows: int | None = None, seed: int = 0, stage: Stage = quiet
+) -> LayerSketch:
+    """Sketch and recover the tensor `layer` of a file; without `rows`, at the smallest m found.
+
+    Kernels (out, in, …) are flattened to (out, in·…).
+
+    Raises InputError for an unknown layer, a vector, and as `recovered` and `load_tensors` do.
+    """
+    tensors = load_tensors(weights).tensors
+    if layer not in tensors:
+        near = difflib.get_close_matches(layer, tensors, 1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(tensors)}"
+        raise InputError(f"{weights}: no tensor {layer!r}: {hint}")
+    tensor = tensors[layer].double().numpy()
+    if tensor.ndim < 2 or not tensor.size:
+        raise InputError(
+            f"{weights}: '{layer}' has shape {tensor.shape}, expected a matrix or kernels"
+        )
+    matrix: NDArray[np.float64] = tensor.reshape(len(tensor), -1)
+    where = pattern(matrix)
+    resolution = max(1, max(where.shape) // STEPS)
+    m = rows
+    if m is None:
+        m = smallest_rows(matrix, seed=seed, resolution=resolution, stage=stage)
+    good, error, gap = False, float("nan"), float("nan")
+    if m is not None:
+        good, found = recovered(matrix, m, seed=seed, stage=stage)
+        error = float(np.linalg.norm(found.x - matrix) / (np.linalg.norm(matrix) or 1.0))
+        gap = found.gap
+    return LayerSketch(
+        layer=layer,
+        flattened_from=tensor.shape if tensor.ndim > 2 else None,
+        where=where,
+        theory_rows=theory_rows(where),
+        weight=default_weight(where.shape),
+        rows=m,
+        searched=rows is None,
+        resolution=resolution,
+        recovered=good,
+        error=error,
+        gap=gap,
+    )

@@ -1,0 +1,98 @@
+"""Add golden certificates: one per method and per way of coding, never regenerated.
+
+    python tests/golden/add.py VERSION
+
+writes the folders of `CASES` that are not there yet under tests/golden/VERSION. A certificate once
+released verifies for ever; a folder that exists is left alone, whatever this script has become.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from prunecert.api import architecture, certify, open_source, sample_of, select
+from prunecert.api.issuing import Issued
+from prunecert.api.ladder import Pruning, rung
+from prunecert.api.networks import Network
+from prunecert.api.predicted import certify_predictions
+from prunecert.api.runs import Recipe, fit, initial
+from prunecert.data import predictions
+
+HERE = Path(__file__).parent
+MODEL = "mlp:64-12-10"
+
+
+def networks() -> tuple[Network, Network, Network]:
+    """A dense network and two rungs of digits."""
+    built, train = architecture(MODEL), sample_of(open_source("digits"), "train", "train")
+    module = initial(built, 0)
+    recipe = Recipe("10ep", batch_size=32, learning_rate=0.1)
+    fit(module, train, recipe)
+    dense = Network(built, {k: v.clone() for k, v in module.state_dict().items()}, "dense")
+    middle = rung(dense, 0.5, Pruning(), sample=train, recipe=recipe)
+    return dense, middle, rung(middle, 0.8, Pruning(), sample=train, recipe=recipe)
+
+
+def table(folder: Path) -> Path:
+    """Predictions made elsewhere."""
+    generator = np.random.RandomState(0)
+    labels = generator.randint(0, 5, 300)
+    wrong = generator.rand(300) < 0.04
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "P.npz", predictions=np.where(wrong, (labels + 1) % 5, labels), labels=labels)
+    return folder / "P.npz"
+
+
+def small_codebook(network: Network) -> Network:
+    """Values that already form a codebook, in half precision."""
+    tensors = {
+        name: (t.sign() * (t.abs() > 0) * (0.5 + 0.5 * (t.abs() > t.abs().mean()))).half()
+        for name, t in network.tensors.items()
+    }
+    return Network(network.architecture, tensors, "codebook")
+
+
+def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
+    dense, middle, sparse = networks()
+    every = [dense, middle, sparse]
+    return {
+        "occam": lambda: certify(sparse, "digits"),
+        "occam-dense": lambda: certify(dense, "digits"),
+        "occam-codebook-fp16": lambda: certify(small_codebook(sparse), "digits", tried=3),
+        "holdout": lambda: certify(sparse, "digits", method="holdout"),
+        "top-k": lambda: certify(sparse, "digits", method="top-k", k=2),
+        "per-class": lambda: certify(sparse, "digits", method="per-class"),
+        "disagreement": lambda: certify(sparse, "digits", method="disagreement", dense=dense),
+        "cost-of-pruning": lambda: certify(sparse, "digits", method="cost-of-pruning", dense=dense),
+        "fixed-sequence": lambda: _issued(select(every, "digits", target_error=0.12)),
+        "simultaneous": lambda: _issued(
+            select(every, "digits", target_error=0.12, correction="simultaneous")
+        ),
+        "fixed-sequence-drop": lambda: _issued(
+            select(every, "digits", target_error=0.12, dense=dense, max_drop=0.1)
+        ),
+        "predictions": lambda: certify_predictions(predictions(table(folder))),
+    }
+
+
+def _issued(found) -> Issued:
+    assert found.issued is not None, found.sentence
+    return found.issued
+
+
+def main(version: str) -> None:
+    torch.set_num_threads(1)
+    folder = HERE / version
+    for name, make in cases(folder).items():
+        if not (folder / name).exists():
+            make().write(folder / name)
+            print(f"added {folder / name}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
