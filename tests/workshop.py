@@ -13,7 +13,7 @@ from prunecert.cli.app import run
 
 M, D = "mlp:64-16-10", "digits"
 RUNGS = ("0.5000", "0.8000", "0.9000", "0.9500")
-RETRAINED = "--model mlp:64-16-10 --data digits --epochs 6"
+RETRAINED = "--model mlp:64-16-10 --data digits --epochs 10 --lr 0.2"
 
 MODELS_FILE = """
 from torch import nn

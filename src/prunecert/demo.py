@@ -26,6 +26,7 @@ from prunecert.api.selection import Selection, select
 from prunecert.bounds.table import BOUNDS, evaluate
 from prunecert.certificate import percent
 from prunecert.data import Sample
+from prunecert.inversions import round_up
 from prunecert.measuring import count_errors
 from prunecert.progress import Stage, quiet
 from prunecert.report import write_report
@@ -125,7 +126,8 @@ def _shown(rungs: Sequence[Rung], found: Selection, best: Rung, published: Any, 
         for method in METHODS:
             rung = by_place[method, f"{sparsity:.4f}"]
             passed = "*" if rung.network.sha256 in accepted else " "
-            row.append(f"{rung.holdout_errors:3d}{passed} {100 * rung.issued.risk_bound:5.1f} %")
+            shown = 100 * float(round_up(rung.issued.risk_bound, 3))  # outward, as all bounds are
+            row.append(f"{rung.holdout_errors:3d}{passed} {shown:5.1f} %")
         rows.append(row)
     sentences = _sentences(found, best, published)
     return Shown(

@@ -105,23 +105,24 @@ def _others(norms: list[float], used: float) -> Case:
 
 
 def _mask_coverage(spec: BoundSpec, base: Case) -> Broken:
-    """All 2^(out·in) masks of one small matrix."""
-    weight = np.array(base.get("weight", WEIGHT))
+    """All 2^(out·in) masks of one small matrix; given drops, also where nothing is random."""
     if "drop_probability" in base:
-        drop, case = np.array(base["drop_probability"]), base
+        drop = np.array(base["drop_probability"])
+        cases = [(drop, base), (np.ceil(drop), base | {"drop_probability": np.ceil(drop)})]
     else:  # Gaussian weights: every entry is dropped with the same probability
-        case = base | {"fan_out": [2], "fan_in": [3]}
-        drop = np.full(weight.shape, math.sqrt(base["pruning_d"] / (base["pruning_d"] + 2.0)))
-    bound = np.ravel(np.asarray(spec.function(**case), np.float64))
-    failure = 0.0
-    for kept in _masks(weight.shape):
-        if "weight" in base:
-            fails = np.linalg.norm(weight * ~kept, 2) > bound[0]
-        else:
-            fails = kept.sum(1).max() > bound[0] or kept.sum(0).max() > bound[1]
-        failure += float(np.where(kept, 1.0 - drop, drop).prod()) * fails
-    if failure > base["delta"] * (1 + 1e-12):
-        yield f"over all masks at {case} it fails with probability {failure}"
+        share = math.sqrt(base["pruning_d"] / (base["pruning_d"] + 2.0))
+        cases = [(np.full((2, 3), share), base | {"fan_out": [2], "fan_in": [3]})]
+    for drop, case in cases:
+        bound = np.ravel(np.asarray(spec.function(**case), np.float64))
+        failure = 0.0
+        for kept in _masks(drop.shape):
+            if "weight" in case:
+                fails = np.linalg.norm(np.array(case["weight"]) * ~kept, 2) > bound[0]
+            else:
+                fails = kept.sum(1).max() > bound[0] or kept.sum(0).max() > bound[1]
+            failure += float(np.where(kept, 1.0 - drop, drop).prod()) * fails
+        if failure > base["delta"] * (1 + 1e-12):
+            yield f"over all masks at {case} it fails with probability {failure}"
 
 
 def _masks(shape: tuple[int, ...]) -> Iterator[NDArray[np.bool_]]:

@@ -101,6 +101,26 @@ def test_anything_at_all(noise):
     attempt(MAGIC + noise)
 
 
+@pytest.mark.slow
+def test_a_long_siege():
+    """Real files with bits, bytes and words changed, and noise of every density, 20,000 times."""
+    rng = np.random.default_rng(1)
+    files = [real_file(seed, density) for seed, density in ((0, 0.1), (1, 0.5), (2, 0.95))]
+    for round_ in range(20_000):
+        words = unpack(files[round_ % 3])[0].copy()
+        start = int(rng.integers(0, len(words)))
+        if round_ % 4 == 0:
+            words[start] ^= np.uint32(1 << int(rng.integers(0, 32)))
+        elif round_ % 4 == 1:
+            words[start:] = rng.integers(0, 2**32, len(words) - start, dtype=np.uint32)
+        elif round_ % 4 == 2:
+            words[start] = rng.choice(np.array([0, 1, 2**31, 2**32 - 1], np.uint32))
+        else:
+            noise = rng.random(32 * len(words)) < rng.choice([0.01, 0.1, 0.5, 0.9, 0.99])
+            words = np.packbits(noise).view(">u4").astype(np.uint32)
+        attempt(pack(words))
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_every_truncation_is_refused(seed):
     data = real_file(seed)

@@ -121,12 +121,12 @@ def test_probabilities_become_fixed_point_in_exact_arithmetic():
 
 
 def test_equal_shares_are_exact():
-    step = (2**64 - 1) >> 24
+    step, nothing = (2**64 - 1) >> 24, np.zeros(0, np.uint64)
     for width in (1, 2, 7, 16):
         for value in {1, 2**width // 3 + 1, 2**width - 1}:
             border = value * 2 ** (24 - width) * step
             for point, expected in ((border - 1, value - 1), (border, value)):
-                found = first_symbol(point, lambda r, w=width: r.words(w, np.zeros(0, np.uint64), 1))
+                found = first_symbol(point, lambda reader, w=width: reader.words(w, nothing, 1))
                 assert found.tolist() == [expected]
 
 

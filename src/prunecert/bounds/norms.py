@@ -73,17 +73,20 @@ def spectral_norm_certified(weight: ArrayLike) -> float:
     largest = float(np.abs(tall).max())
     if largest == 0.0:
         return 0.0
-    scale = 2.0 ** math.frexp(largest)[1]  # a power of two: scaling does not round
+    scale = math.ldexp(1.0, math.frexp(largest)[1])  # a power of two: scaling does not round
     tall = tall / scale
     rows, columns = tall.shape
     gram = tall.T @ tall
-    square = float(np.linalg.eigvalsh(gram)[-1])
     of_gram = _gamma(rows) * float(np.trace(gram))
-    for attempt in range(60):
+
+    def slack(square: float) -> float:
         of_factor = _gamma(columns + 1) * columns * square + 2.0 * UNIT * square
-        slack = 2.0 * (of_gram + of_factor)
-        square += 2.0**attempt * slack
-        if _is_positive_definite((square - slack) * np.eye(columns) - gram):
+        return 2.0 * (of_gram + of_factor)
+
+    estimate = float(np.linalg.eigvalsh(gram)[-1])
+    for attempt in range(60):
+        square = estimate + math.ldexp(slack(estimate), attempt + 1)
+        if _is_positive_definite((square - slack(square)) * np.eye(columns) - gram):
             return math.sqrt(square) * scale * (1.0 + 4.0 * UNIT)
     raise InputError("weight: no factorisation succeeded: expected a matrix of ordinary scale")
 

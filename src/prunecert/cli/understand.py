@@ -202,8 +202,11 @@ def explain(
         return
     terminal.line(f"{spec.name}  ({spec.kind}; bounds the {spec.quantity})")
     terminal.line()
-    terminal.line(inspect.getdoc(spec.function) or spec.summary)
-    terminal.line()
+    for paragraph in (inspect.getdoc(spec.function) or spec.summary).split("\n\n"):
+        lines = paragraph.splitlines() if ">>>" in paragraph else [" ".join(paragraph.split())]
+        for line in lines:
+            terminal.line(line)
+        terminal.line()
     for assumption in spec.assumptions:
         terminal.line(f"{assumption.status}: {assumption.text}")
     place = ", ".join(p for p in (source.theorem, source.version, source.identifier) if p)

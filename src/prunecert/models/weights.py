@@ -137,7 +137,8 @@ def _parse_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], d
     except Exception as error:  # a damaged file fails in many ways
         raise InputError(f"{path}: not a safetensors file: {in_one_line(error)}") from error
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return tensors, header.get("__metadata__", {})
+    metadata = header.pop("__metadata__", {})
+    return {name: tensors[name] for name in header}, metadata  # the library's order is random
 
 
 def _unpickled(path: Path, content: bytes) -> Any:

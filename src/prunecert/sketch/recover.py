@@ -19,14 +19,14 @@ from prunecert.progress import Stage, quiet
 from prunecert.sketch.operator import Floats, SketchOperator
 from prunecert.types import InputError
 
-THRESHOLD = 0.3  # of the largest entry of the least-squares solution: the step of the method
+THRESHOLD = 1.0  # of the largest entry of the least-squares solution: the step of the method
 FIRST_CHECK, CHECK_GROWTH = 30, 1.25  # iterations before the first check, then between checks
 PURSUIT_ROUNDS = 12
 RANK = 1e-10  # smaller eigenvalues of a Gram matrix, relative to the largest, are zeros
 RANGE = 1e-6  # relative residual above which no matrix at all has a sketch
 EXACT = 1e-10  # relative residual that counts as none
 NONZERO = 1e-9  # of the largest value: what is smaller is a zero that the solver missed
-LSMR_ACCURACY, LSMR_STEPS = 1e-13, 300
+LSMR_ACCURACY, LSMR_STEPS, LSMR_OUT_OF_STEPS = 1e-13, 200, 7
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,10 @@ def _pursued(system: _System, guess: Floats) -> Floats | None:
         if not 0 < len(i) <= operator.size // 2:
             return None
         entries = operator.restricted(i, j)
-        values = guess[i, j] + _least_squares(entries, y.ravel() - entries @ guess[i, j])
+        change = _least_squares(entries, y.ravel() - entries @ guess[i, j])
+        if change is None:
+            return None
+        values = guess[i, j] + change
         residual = y - (entries @ values).reshape(y.shape)
         if np.linalg.norm(residual) <= EXACT * np.linalg.norm(y):
             x = np.zeros(operator.shape)
@@ -227,8 +230,10 @@ def _fitting_dual(operator: SketchOperator, x: Floats, dual: Floats) -> Floats:
         if len(i) > operator.size:
             break
         entries = operator.restricted(i, j).T
-        wrong = wanted[i, j] - entries @ dual.ravel()
-        dual = dual + _least_squares(entries, wrong).reshape(dual.shape)
+        change = _least_squares(entries, wanted[i, j] - entries @ dual.ravel())
+        if change is None:
+            break
+        dual = dual + change.reshape(dual.shape)
         back = operator.adjoint(dual)
         above = (np.abs(back) > 1 + NONZERO) & (wanted == 0)
         if not above.any():
@@ -237,15 +242,9 @@ def _fitting_dual(operator: SketchOperator, x: Floats, dual: Floats) -> Floats:
     return dual
 
 
-def _least_squares(matrix: Any, right: Floats) -> Floats:
-    """The shortest of the least-squares solutions."""
-    return np.asarray(
-        lsmr(
-            matrix,
-            right,
-            atol=LSMR_ACCURACY,
-            btol=LSMR_ACCURACY,
-            conlim=0.0,
-            maxiter=LSMR_STEPS,
-        )[0]
+def _least_squares(matrix: Any, right: Floats) -> Floats | None:
+    """The shortest least-squares solution; None where it takes long, as with a wrong support."""
+    solution, reason, *_ = lsmr(
+        matrix, right, atol=LSMR_ACCURACY, btol=LSMR_ACCURACY, conlim=0.0, maxiter=LSMR_STEPS
     )
+    return None if reason == LSMR_OUT_OF_STEPS else np.asarray(solution)
