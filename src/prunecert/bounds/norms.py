@@ -80,7 +80,7 @@ def spectral_norm_certified(weight: ArrayLike) -> float:
     of_gram = _gamma(rows) * float(np.trace(gram))
 
     def slack(square: float) -> float:
-        of_factor = _gamma(columns + 1) * columns * square + 2.0 * UNIT * square
+        of_factor: float = _gamma(columns + 1) * columns * square + 2.0 * UNIT * square
         return 2.0 * (of_gram + of_factor)
 
     estimate = float(np.linalg.eigvalsh(gram)[-1])

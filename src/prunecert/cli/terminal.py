@@ -81,13 +81,15 @@ class Terminal:
             TimeRemainingColumn,
         )
 
+        console = Console(stderr=True, width=WIDTH)
         bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True, width=WIDTH),
+            console=console,
             transient=True,
+            disable=not console.is_interactive,  # a file or a pipe would get an empty line
         )
 
         @contextmanager
