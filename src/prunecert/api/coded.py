@@ -87,7 +87,7 @@ def simplified(
     """
     view = network.architecture.view
     given = {
-        name: torch.zeros_like(t) if name in view.unread_buffers else t
+        name: torch.zeros_like(t) if name in view.unread_buffers else _without_signed_zeros(t)
         for name, t in network.tensors.items()
     }
     smaller, removed = remove_dead_units(view, given)
@@ -103,6 +103,11 @@ def simplified(
     gone, folded = sum(removed.no_outgoing), sum(removed.constant)
     said = f"removed {gone} hidden units that nothing reads and {folded} that were constant"
     return smaller, ((said,) if gone + folded else ())
+
+
+def _without_signed_zeros(tensor: torch.Tensor) -> torch.Tensor:
+    """−0.0, which multiplying by a mask leaves behind, becomes a zero that costs nothing."""
+    return tensor + 0 if tensor.is_floating_point() else tensor
 
 
 def take_probe(sample: Sample, batch_size: int, device: str) -> Probe:

@@ -50,13 +50,17 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command line."""
-    # the order of the groups in --help; each module registers its commands when it is imported
-    for name in ("prune", "certify", "understand", "sketch"):
-        import_module(f"prunecert.cli.{name}")
-
-    command = typer.main.get_command(app)
     try:
-        return int(command.main(arguments, prog_name="prunecert", standalone_mode=False) or 0)
+        # the order of the groups in --help; each module registers its commands when imported
+        for name in ("prune", "certify", "understand", "sketch"):
+            import_module(f"prunecert.cli.{name}")
+        # not `command.main`, which ends an interrupt in silence and a closed pipe with 1
+        with typer.main.get_command(app).make_context("prunecert", arguments) as context:
+            context.command.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except typer.Exit as end:
+        return int(end.exit_code)
     except InputError as error:
         return _say(str(error), BAD_INPUT)
     except CodeError as error:
@@ -71,18 +75,16 @@ def run(arguments: list[str]) -> int:
 
 
 def _usage(error: Exception) -> int:
-    """Usage errors of the command-line library are one line too; anything else is a fault of ours."""
+    """Usage errors of the command-line library are one line too; others are a fault of ours."""
     message = getattr(error, "format_message", None)
     if message is None:
-        if type(error).__name__ in ("Exit", "Abort"):
-            return int(getattr(error, "exit_code", NO))
         raise error
-    text = str(message()).replace("\n", " ").strip()
     context: Any = getattr(error, "ctx", None)
     where = f" (see {context.command_path} --help)" if context is not None else ""
+    text = str(message()).strip()
     return _say(f"{text}{where}", BAD_INPUT) if text else BAD_INPUT
 
 
 def _say(line: str, code: int) -> int:
-    print(f"prunecert: {line}", file=sys.stderr)
+    print("prunecert:", line.replace("\n", " "), file=sys.stderr)
     return code

@@ -16,6 +16,12 @@ from prunecert.progress import Stage, Tick, quiet
 WIDTH = 80
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader has gone; `app.run` knows what to do (the library would exit with 1)."""
+        raise BrokenPipeError
+
+
 @dataclass(frozen=True)
 class Terminal:
     """Standard output carries the answer: text, or with `json` exactly the written file."""
@@ -25,7 +31,7 @@ class Terminal:
 
     @property
     def _out(self) -> Console:
-        return Console(width=WIDTH, stderr=self.json, highlight=False, soft_wrap=False)
+        return _Console(width=WIDTH, stderr=self.json, highlight=False, soft_wrap=False)
 
     def line(self, text: str = "") -> None:
         """One sentence, wrapped at 80 columns."""

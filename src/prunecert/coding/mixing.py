@@ -22,7 +22,7 @@ PRIOR = 24  # a fresh context has seen PRIOR / COUNT ones at the base rate
 FADE = 1023 * COUNT  # counts are halved beyond it, so that old evidence fades
 WEIGHT_ONE = 1 << 16  # a mixing weight of 1
 FIRST_WEIGHT = WEIGHT_ONE * 3 // 10
-RATE_SHIFT = 15  # the learning rate of the weights
+RATE_SHIFT = 14  # the learning rate of the weights
 MANTISSA = 10  # leading bits of an integer that its logarithm looks at
 EXACT = Context(prec=20, rounding=ROUND_HALF_EVEN)  # never the caller's own decimal context
 

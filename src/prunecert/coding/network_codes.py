@@ -30,7 +30,7 @@ from prunecert.models.groups import Slot, UnitGroup
 from prunecert.models.loading import TensorSpec
 from prunecert.types import Code, CodeError, InputError
 
-MAX_ARCHITECTURE = 32  # integers that name a zoo architecture
+MAX_ARCHITECTURE = 1023  # integers that name a zoo architecture, at most
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def encode_network(
     8 · (bytes after the constant magic); `parts` splits it into header, positions, values and
     container (length field and flush).
     """
-    if len(architecture) >= MAX_ARCHITECTURE:
+    if len(architecture) > MAX_ARCHITECTURE:
         raise InputError(
-            f"a network file names an architecture by at most {MAX_ARCHITECTURE - 1} integers, "
+            f"a network file names an architecture by at most {MAX_ARCHITECTURE} integers, "
             f"this one has {len(architecture)}"
         )
     stream = Writer()
@@ -125,7 +125,9 @@ class _Network:
         tensors: dict[str, torch.Tensor] | None,
         choices: Mapping[str, Choice],
     ) -> DecodedNetwork:
-        count = uniform(stream, MAX_ARCHITECTURE, len(architecture))
+        count = positive(stream, len(architecture) + 1) - 1
+        if count > MAX_ARCHITECTURE:
+            raise CodeError(f"the header announces {count} integers to name an architecture")
         given = architecture or (0,) * count
         architecture = tuple(positive(stream, number + 1) - 1 for number in given)
         boxes = self._boxes(stream, tensors)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize, prune
 
 from prunecert.models.zoo import build, local_seed
@@ -72,6 +73,7 @@ def load_model(spec: str, seed: int = 0) -> LoadedModel:
         origin, (module, sha256) = "huggingface", _from_hugging_face(spec, seed)
     else:
         module, sha256 = build(spec, seed), hashlib.sha256(spec.encode()).hexdigest()
+    tensor_specs(module)  # refuses what could be trained but never be written
     return LoadedModel(spec, module.eval(), sha256, origin)
 
 
@@ -139,7 +141,7 @@ def outputs(
             result = module(**inputs)
         else:
             result = module(inputs)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except Exception as error:  # the user's forward may raise anything
         shape = tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else sorted(inputs)
         raise InputError(
             f"the model does not take the inputs of {name} ({shape} each): {in_one_line(error)}"
@@ -206,10 +208,18 @@ def plain(module: nn.Module) -> nn.Module:
 
 
 def tensor_specs(module: nn.Module) -> tuple[TensorSpec, ...]:
-    """The entries of `module.state_dict()` as they are, in its order."""
+    """The entries of `module.state_dict()` as they are, in its order.
+
+    Raises InputError for an entry that a weights file cannot hold.
+    """
     first: dict[Any, str] = {}
     specs = []
     for name, tensor in module.state_dict().items():
+        if not isinstance(tensor, Tensor) or is_lazy(tensor) or tensor.is_complex():
+            raise InputError(
+                f"the model's '{name}' is of type {type(tensor).__name__}, expected real numbers "
+                "of a known shape: no extra state, lazy parameters or complex values"
+            )
         memory = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         alias_of = first.setdefault(memory, name) if tensor.numel() else name
         specs.append(
