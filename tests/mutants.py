@@ -57,8 +57,8 @@ MUTANTS = (
     Mutant(
         "binomial tail: the unsafe end of the bracket",
         "inversions.py",
-        "        p -= step\n    return min(1.0, p * (1.0 + STEP))",
-        "        p -= step\n    return min(1.0, p * (1.0 - 1e-9))",
+        "    return min(1.0, p * (1.0 + STEP))\n\n\n@elementwise\ndef binomial_tail_lower",
+        "    return min(1.0, p * (1.0 - 1e-9))\n\n\n@elementwise\ndef binomial_tail_lower",
         "test_inversions.py test_twins_agree.py",
     ),
     Mutant(
@@ -172,6 +172,34 @@ MUTANTS = (
         'return delta / (len(sequences) if correction == "sequence" else len(rows))',
         "return delta",
         "api",
+    ),
+    Mutant(
+        "pruning removes one weight more",
+        "pruning/scopes.py",
+        "return math.floor(sparsity * total + 0.5)",
+        "return math.floor(sparsity * total + 0.5) + 1",
+        "pruning",
+    ),
+    Mutant(
+        "the walk of select goes on after a failure",
+        "api/selection.py",
+        'if correction == "sequence" and not accepted:',
+        "if False:",
+        "api",
+    ),
+    Mutant(
+        "verify does not recount",
+        "api/recounting.py",
+        "            if not _covers(name, recorded[name], ours):",
+        "            if False:",
+        "contracts/test_verify.py validity",
+    ),
+    Mutant(
+        "verify does not ask the twins",
+        "api/recounting.py",
+        "        if value > recorded:",
+        "        if False:",
+        "contracts validity",
     ),
 )
 

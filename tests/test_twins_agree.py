@@ -11,6 +11,7 @@ from mpmath import mpf, workdps
 from prunecert.reference import TWINS
 
 TIGHT = mpf("1e-9")
+RELATIVE = mpf("2e-9")  # of an order-only capacity, which has no side to be rounded to
 DELTAS = (0.05, 0.9, 1e-12)
 BITS = (0, 1, 40, 4000, 10**6, 10**9)
 
@@ -89,7 +90,80 @@ def curves(seed: int) -> list[dict]:
     return questions
 
 
+def norms_of_a_matrix(source: random.Random, spectral: float, fan_out: int, fan_in: int) -> dict:
+    """Norms that some matrix of this shape has: ‖A‖₂ <= ‖A‖_F <= ‖Aᵀ‖_{2,1} <= √rows ‖A‖_F."""
+    frobenius = spectral * min(fan_out, fan_in) ** (source.random() / 2)
+    return {
+        "spectral_norm": spectral,
+        "frobenius_norm": frobenius,
+        "norm_2_1": frobenius * fan_out ** (source.random() / 2),
+    }
+
+
+def networks(seed: int) -> list[dict]:
+    """Chains of random shapes, with every number that an order-only capacity asks of them."""
+    source = random.Random(seed)
+    drawn = []
+    for layers, margin in product((1, 2, 3, 5, 8), (1e-6, 0.03, 0.5, 7.0, 1e6)):
+        widths = [source.randint(2, 3000) for _ in range(layers + 1)]
+        per_layer = [
+            {
+                **norms_of_a_matrix(source, 10 ** source.uniform(-2, 2), widths[i + 1], widths[i]),
+                "fan_out": widths[i + 1],
+                "fan_in": widths[i],
+                "variance": 10 ** source.uniform(-5, 1),
+                "lambda_l": 1 + 20 * source.random(),
+                "epsilon_l": 1 + 20 * source.random(),
+                "rho_l": 10 ** source.uniform(-9, -0.1),
+                "layer_cushion": 10 ** source.uniform(-4, 0),
+                "interlayer_cushion": 10 ** source.uniform(-4, 0),
+            }
+            for i in range(layers)
+        ]
+        drawn.append(
+            {
+                **{key: [layer[key] for layer in per_layer] for key in per_layer[0]},
+                "margin": margin,
+                "input_norm": 10 ** source.uniform(-1, 2),
+                "output_norm": 10 ** source.uniform(-1, 3),
+                "contraction": 1 + source.random(),
+                "smoothness": 3 * layers * (1 + source.randint(0, 3)),
+                "pruning_d": source.choice((0.0, 0.01, 1.0, 10.0)),
+            }
+        )
+    return drawn
+
+
+def about(drawn: list[dict], *fields: str) -> list[dict]:
+    return [{field: network[field] for field in fields} for network in drawn]
+
+
+NETWORKS = networks(seed=5)
+THEOREM_FIELDS = ("fan_out", "fan_in", "spectral_norm", "variance", "input_norm", "pruning_d")
+THEOREM_FIELDS += ("lambda_l", "epsilon_l", "rho_l")
+NORMS = ("spectral_norm", "frobenius_norm", "margin")
+ROWS = ("spectral_norm", "norm_2_1", "margin")
+CUSHIONS = ("layer_cushion", "interlayer_cushion", "contraction", "output_norm", "smoothness")
+
+CAPACITY_QUESTIONS: dict[str, list[dict]] = {
+    "neyshabur-2015": about(NETWORKS, "frobenius_norm", "margin"),
+    "bartlett-2017": about(NETWORKS, *ROWS),
+    "bartlett-2017-theorem": about(NETWORKS, *ROWS),
+    "bartlett-2017-as-coded": about(NETWORKS, *NORMS),
+    "neyshabur-2018": about(NETWORKS, "fan_in", *NORMS),
+    "neyshabur-2018-theorem": about(NETWORKS, "fan_out", "input_norm", *NORMS),
+    "arora-2018": about(NETWORKS, *CUSHIONS, "margin"),
+}
+
 QUESTIONS: dict[str, list[dict]] = {
+    **CAPACITY_QUESTIONS,
+    # Margins that every gamma exceeds, that none reaches, and half of each.
+    "mbp-sketch-as-in-theorem": [
+        {"margins": margins, **network}
+        for margins, network in product(
+            ([-1.0] * 7, [1e300] * 100, [-1.0, 1e300] * 300), about(NETWORKS, *THEOREM_FIELDS)
+        )
+    ],
     "occam": OCCAM,
     "occam-kl": OCCAM,
     "holdout": HOLDOUT,
@@ -153,31 +227,40 @@ QUESTIONS: dict[str, list[dict]] = {
 # Not rows of BOUNDS, but numbers that `select` and `plan` print.
 FAST_WITHOUT_A_ROW = {"p-value": "binomial_p_value", "samples-needed": "samples_needed"}
 
+# THEORY 1.9 names the order of the count of active weights, not a value.
+WITHOUT_A_TWIN = {"strong-ticket"}
+
 
 def values_of(answer) -> list:
     """The numbers of an answer, whether it is one or several."""
     return list(answer) if hasattr(answer, "__len__") else [answer]
 
 
-def test_every_bound_has_a_twin_and_questions():
+def rows() -> dict:
+    """Every BoundSpec by its name."""
+    from prunecert.bounds.pruning_table import PRUNING_ROWS
     from prunecert.bounds.table import BOUNDS
 
-    assert set(BOUNDS) - set(TWINS) == set()
+    return {**BOUNDS, **{row.name: row for row in PRUNING_ROWS}}
+
+
+def test_every_bound_has_a_twin_and_questions():
+    assert set(rows()) - set(TWINS) == WITHOUT_A_TWIN
     assert set(QUESTIONS) == set(TWINS)
-    assert set(TWINS) - set(BOUNDS) == set(FAST_WITHOUT_A_ROW)
+    assert set(TWINS) - set(rows()) == set(FAST_WITHOUT_A_ROW)
 
 
 def fast_function(name):
     import prunecert.bounds
-    from prunecert.bounds.table import BOUNDS
 
     if name in FAST_WITHOUT_A_ROW:
         return getattr(prunecert.bounds, FAST_WITHOUT_A_ROW[name])
-    return BOUNDS[name].function
+    return rows()[name].function
 
 
 DECISIONS = ["fixed-sequence", "samples-needed"]
-SPECIAL = {*DECISIONS, "labelled-transfer", "mbp-sketch-as-published"}
+ORDER_ONLY = {*CAPACITY_QUESTIONS, "mbp-sketch-as-in-theorem"}
+SPECIAL = {*DECISIONS, *ORDER_ONLY, "labelled-transfer", "mbp-sketch-as-published"}
 
 
 @pytest.mark.parametrize("name", sorted(set(TWINS) - SPECIAL))
@@ -230,3 +313,38 @@ def test_published_sketch_bound_agrees_term_by_term(chain, term):
             errors=sum(margin <= 0 for margin in margins), smallest_margin=min(margins), **given
         )
         assert abs(mpf(float(fast[term])) - truth) <= TIGHT * (1 + abs(truth)), question
+
+
+@pytest.mark.parametrize("name", sorted(ORDER_ONLY))
+@workdps(50)
+def test_order_only_capacity_agrees_with_its_twin(name):
+    for question in QUESTIONS[name]:
+        value, truth = mpf(fast_function(name)(**question)), TWINS[name](**question)
+        assert truth > 0
+        assert abs(value - truth) <= RELATIVE * truth, question
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="fast 27.5194 (gamma 105.673: as if rho/2 sqrt(fan_out fan_in) were added to the "
+    "removed norm, THEORY 1.5), twin 26.5194 (gamma 103.227: THEORY 1.3, 1.4 and 1.8 alone)",
+)
+@workdps(50)
+def test_the_theorems_gamma_agrees_with_its_twin():
+    """Where a margin lies between the two gammas; far from both, the comparison above holds."""
+    question = {
+        "margins": [104.5],
+        "fan_out": [4],
+        "fan_in": [9],
+        "spectral_norm": [2.0],
+        "variance": [0.25],
+        "input_norm": 3.0,
+        "pruning_d": 2.0,
+        "lambda_l": [2.0],
+        "epsilon_l": [5.0],
+        "rho_l": [0.1],
+    }
+    name = "mbp-sketch-as-in-theorem"
+    value, truth = mpf(fast_function(name)(**question)), TWINS[name](**question)
+    assert abs(value - truth) <= RELATIVE * truth, (value, truth)

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, with_config
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
 from prunecert.types import CodeError, InputError, Role, Status
@@ -24,6 +24,7 @@ from prunecert.types import CodeError, InputError, Role, Status
 FORMAT: Literal["prunecert/1"] = "prunecert/1"
 CERTIFICATE, NETWORK, WEIGHTS = "certificate.json", "network.bin", "network.safetensors"
 EVIDENCE, SELECTION, DENSE = "evidence.npz", "selection.json", "dense.bin"
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DENSE_ONE = "the dense network that it is compared with"
 FILES = (CERTIFICATE, NETWORK, WEIGHTS, EVIDENCE, SELECTION, DENSE)
 
@@ -37,7 +38,19 @@ Count = Annotated[int, Field(ge=0, le=MOST)]
 Positive = Annotated[int, Field(ge=1, le=MOST)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # What a stranger calls a thing: one printable line, which a sentence can put into quotes.
-Name = Annotated[str, Field(min_length=1, max_length=1000, pattern=r'^[^"\p{C}\p{Zl}\p{Zp}]*$')]
+# The shipped schema says what every reader's regular expressions can say of it.
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=1000, pattern=r'^[^"\p{C}\p{Zl}\p{Zp}]*$'),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 1000,
+            "pattern": r'^[^"\u0000-\u001f\u007f-\u009f\u2028\u2029]*$',
+        }
+    ),
+]
 Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z.+!-]{1,60}$")]
 
 STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -287,7 +300,7 @@ def dump(record: BaseModel | Mapping[str, Any]) -> bytes:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of `certificate.json`, as shipped in `certificate.schema.json`."""
-    return CertificateRecord.model_json_schema()
+    return {"$schema": DIALECT, **CertificateRecord.model_json_schema()}
 
 
 def sha256(data: bytes) -> str:

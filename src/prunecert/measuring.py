@@ -91,6 +91,7 @@ def run(
     columns: list[tuple[NDArray[np.float64], ...]] = []
     classes, norm = 0, 0.0
     module = module.to(device).eval()
+    state = {name: value.clone() for name, value in _persistent_buffers(module).items()}
     for inputs, labels in sample.batches(batch_size, device=device):
         scores = logits(module, inputs, sample.name).double()
         if not columns:
@@ -107,6 +108,9 @@ def run(
             norm = max(norm, float(inputs.flatten(1).double().norm(dim=1).max()))
         columns.append(_columns(scores, labels, k))
         tick(len(labels))
+    for name, value in _persistent_buffers(module).items():
+        if not torch.equal(value, state[name]):
+            raise InputError(f"evaluation changes the model's '{name}': expected it to stay")
     margins, scale, prediction, lead, truth = (
         np.concatenate(c) for c in zip(*columns, strict=True)
     )
@@ -120,6 +124,11 @@ def run(
         classes,
         norm,
     )
+
+
+def _persistent_buffers(module: nn.Module) -> dict[str, Tensor]:
+    stored = module.state_dict()
+    return {name: stored[name] for name, _ in module.named_buffers() if name in stored}
 
 
 def _refuse_mixing(module: nn.Module, inputs: Inputs, scores: Tensor, name: str) -> None:

@@ -87,6 +87,7 @@ def sample_evidence() -> Evidence:
         "counts": Counts(30, 1000, "train"),
         "counts@holdout": Counts(40, 1000, "test"),
         "counts@top-k": Counts(5, 1000, "test"),
+        "counts@dense-alone": Counts(8, 1000, "test"),
         "code": Code(50, {"mask": 30, "values": 20}),
         "disagreements": Disagreements(12, 1000, "test"),
         "pairedoutcomes": PairedOutcomes(9, 7, 1000, "test"),

@@ -33,6 +33,47 @@ EXAMPLES = {
         "removed_norm": [[0.0, 0.0], [0.3, 0.2], [0.9, 0.8]],
         "n": 300,
     },
+    "mbp-sketch-as-in-theorem": {
+        "margins": [0.7, 1e9],
+        "fan_out": [3, 2],
+        "fan_in": [4, 3],
+        "spectral_norm": [1.7, 0.9],
+        "variance": [0.3, 0.2],
+        "input_norm": 1.1,
+        "pruning_d": 1.3,
+        "lambda_l": [2.0, 3.0],
+        "epsilon_l": [4.0, 5.0],
+        "rho_l": [0.01, 0.02],
+    },
+    "neyshabur-2015": {"frobenius_norm": [1.9, 1.1], "margin": 0.3},
+    "bartlett-2017": {"spectral_norm": [1.7, 0.9], "norm_2_1": [2.9, 1.4], "margin": 0.3},
+    "bartlett-2017-theorem": {"spectral_norm": [1.7, 0.9], "norm_2_1": [2.9, 1.4], "margin": 0.3},
+    "bartlett-2017-as-coded": {
+        "spectral_norm": [1.7, 0.9],
+        "frobenius_norm": [1.9, 1.1],
+        "margin": 0.3,
+    },
+    "neyshabur-2018": {
+        "fan_in": [4, 3],
+        "spectral_norm": [1.7, 0.9],
+        "frobenius_norm": [1.9, 1.1],
+        "margin": 0.3,
+    },
+    "neyshabur-2018-theorem": {
+        "fan_out": [3, 2],
+        "spectral_norm": [1.7, 0.9],
+        "frobenius_norm": [1.9, 1.1],
+        "input_norm": 1.1,
+        "margin": 0.3,
+    },
+    "arora-2018": {
+        "layer_cushion": [0.3, 0.7],
+        "interlayer_cushion": [0.2, 0.6],
+        "contraction": 1.3,
+        "output_norm": 5.1,
+        "smoothness": 7.3,
+        "margin": 0.3,
+    },
 }
 
 

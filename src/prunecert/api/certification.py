@@ -145,6 +145,10 @@ def certify_holdout(
         ),
         "code": code.code,
     }
+    if method == "cost-of-pruning":
+        assert other is not None
+        alone = measuring.paired_outcomes(other, found).worse  # the two change places
+        parts["counts@dense-alone"] = Counts(alone, claim.n, sample.name)
     details: dict[str, Any] = {"equal_rows": equal_to_trained(trained, sample)}
     extra = {}
     if dense is not None:

@@ -30,6 +30,7 @@ from prunecert.types import InputError
 
 MOST_SAMPLES = 100_000_000  # of a plan: beyond, the search is slow and the answer is no
 
+
 @elementwise
 def holdout_upper(errors: int, n: int, delta: float) -> float:
     """Upper bound on the zero-one risk R(f) of a network f fixed before the hold-out was seen.

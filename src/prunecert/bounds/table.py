@@ -3,8 +3,10 @@
 Adding a bound is one function, one row here, one high-precision twin. Evidence is keyed by part
 name; a part measured on a sample other than the statement's own carries it after an "@":
 `counts` are of the sample a code certificate reads (train), `counts@holdout` of the hold-out,
-`counts@top-k` of the hold-out under the top-k loss. So training counts can never be mistaken for
-hold-out counts. `disagreements`, `pairedoutcomes` and `classcounts` are hold-out parts always.
+`counts@top-k` of the hold-out under the top-k loss, `counts@dense-alone` of the hold-out samples
+that only the dense network gets wrong, counted from above (`better` is counted from below). So
+training counts can never be mistaken for hold-out counts. `disagreements`, `pairedoutcomes` and
+`classcounts` are hold-out parts always.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from prunecert.bounds import holdout, occam, selection, sketching
+from prunecert.bounds.pruning_table import COMPARATOR_ROWS
 from prunecert.inversions import round_up
 from prunecert.types import (
     Assumption,
@@ -117,6 +120,11 @@ def _count_arguments(part: str, *names: str) -> Callable[[Evidence, float], dict
         return {name: getattr(evidence[part], name) for name in names} | {"delta": delta}
 
     return arguments
+
+
+def _dense_alone_arguments(evidence: Evidence, delta: float) -> dict[str, Any]:
+    counts = evidence["counts@dense-alone"]
+    return {"better": counts.errors, "n": counts.n, "delta": delta}
 
 
 def _sketch_arguments(evidence: Evidence, delta: float) -> dict[str, Any]:
@@ -225,8 +233,8 @@ _ROWS = (
         quantity="risk of the dense network above the pruned one",
         summary="carries a bound on the pruned network over to the dense one",
         source=_clopper_pearson("one-sided; add it, and its delta, to a bound on the pruned"),
-        needs=("pairedoutcomes",),
-        from_evidence=_count_arguments("pairedoutcomes", "better", "n"),
+        needs=("counts@dense-alone",),
+        from_evidence=_dense_alone_arguments,
         assumptions=HOLDOUT,
         unit="risk difference",
     ),
@@ -261,7 +269,7 @@ _ROWS = (
     ),
 )
 
-BOUNDS: dict[str, BoundSpec] = {row.name: row for row in _ROWS}
+BOUNDS: dict[str, BoundSpec] = {row.name: row for row in (*_ROWS, *COMPARATOR_ROWS)}
 
 # What is shown beside a number, where that is more than the counts it was computed from.
 TERMS: dict[str, Callable[..., Mapping[str, float]]] = {

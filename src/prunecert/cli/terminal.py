@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
 
 from rich.console import Console
 from rich.table import Table
@@ -116,5 +116,5 @@ def _numeric(text: str) -> bool:
 
 def percent(value: float, digits: int = 2) -> str:
     """A fraction as a percentage, rounded outward (up) at this many digits."""
-    scaled = round(value * 100 * 10**digits, 6)
-    return f"{math.ceil(scaled) / 10**digits:.{digits}f} %"
+    exact = Decimal(repr(float(value))) * 100
+    return f"{exact.quantize(Decimal(1).scaleb(-digits), ROUND_CEILING)} %"

@@ -156,6 +156,9 @@ def outputs(
             f"the model returned shape {tuple(logits.shape)}, expected (samples, classes) "
             "with at least two classes"
         )
+    rows = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+    if len(logits) != rows:
+        raise InputError(f"the model returned {len(logits)} rows for {rows} samples of {name}")
     return logits
 
 

@@ -125,7 +125,8 @@ def trace(module: nn.Module) -> tuple[Operation, ...]:
     """
     if not is_plain(module):
         raise Untraceable("the model has hooks or a replaced forward")
-    modes = [(part, part.training) for part in module.modules()]
+    # forward may assign to attributes and buffers: what it leaves there would be symbols
+    found = [(vars(p), dict(vars(p)), p._buffers, dict(p._buffers)) for p in module.modules()]
     try:
         module.eval()
         root = copy.copy(module)  # fx hangs constants on the root: on a copy, not on the user's
@@ -136,8 +137,11 @@ def trace(module: nn.Module) -> tuple[Operation, ...]:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Untraceable(f"torch.fx cannot trace forward: {line}") from error
     finally:
-        for part, mode in modes:
-            part.training = mode
+        for attributes, own, buffers, held in found:
+            buffers.clear()
+            buffers.update(held)
+            attributes.clear()
+            attributes.update(own)
     modules = dict(module.named_modules())
     return tuple(_operation(node, modules) for node in graph.nodes)
 
