@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from workshop import Answer, furnish
 
 torch.set_num_threads(1)
@@ -33,8 +34,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny trained and pruned network; nobody writes into it."""
-    from workshop import furnish
-
     return furnish(tmp_path_factory.mktemp("workshop"))
 
 

@@ -45,11 +45,11 @@ class Assumption:
 
 
 def kind_of(assumptions: tuple[Assumption, ...] | list[Assumption]) -> Kind:
-    """`conditional` as soon as one property of weights or data is merely assumed, else `certified`."""
+    """`conditional` as soon as one property of weights or data is assumed, else `certified`."""
     return "conditional" if any(a.status == "assumed" for a in assumptions) else "certified"
 
 
-# --------------------------------------------------------------------------- evidence: measured once
+# --------------------------------------------------------------------------- evidence
 
 
 @dataclass(frozen=True)

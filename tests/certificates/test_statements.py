@@ -17,10 +17,10 @@ import pytest
 from json_leaves import leaves, replaced
 from kinds import KINDS
 from mpmath import mpf
-from workshop import tree
 
 from prunecert.certificate import dump, parse, statement
 from prunecert.reference import TWINS
+from workshop import tree
 
 
 @pytest.fixture(params=KINDS)
@@ -138,7 +138,10 @@ def test_the_bound_is_rounded_outward_at_six_digits(document):
 
 def test_bounds_and_p_values_have_at_most_six_digits(document):
     for path, value in leaves(document):
-        if path[-1] in ("risk_bound", "p_value", "sparsity", "selection_bits") and value is not None:
+        if (
+            path[-1] in ("risk_bound", "p_value", "sparsity", "selection_bits")
+            and value is not None
+        ):
             assert Decimal(str(value)).as_tuple().exponent >= -6, path
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
 from workshop import tree
 
 ON_DIGITS = "--model mlp:64-16-10 --data digits --out NEW"
@@ -127,7 +128,10 @@ def refused(say, line: str, *words: str) -> None:
         ("prunecert select W.safetensors P.npz --target-error .1 --out NEW", "--model --data"),
         ("prunecert select W.safetensors --data digits --target-error .1 --out NEW", "--model"),
         (f"prunecert measure W.safetensors {ON_DIGITS}".replace("NEW", "dense"), "dense: a folder"),
-        (f"prunecert measure W.safetensors {ON_DIGITS}".replace("NEW", "P.npz/e"), "P.npz/e cannot"),
+        (
+            f"prunecert measure W.safetensors {ON_DIGITS}".replace("NEW", "P.npz/e"),
+            "P.npz/e cannot",
+        ),
         ("prunecert bounds nowhere.npz", "nowhere.npz: no such file"),
         ("prunecert bounds P.npz", "P.npz: not an evidence file"),
         ("prunecert bounds dense", "dense"),
@@ -331,7 +335,9 @@ def test_a_users_function_that_fails(say):
 def test_a_folder_that_may_not_be_written(say, desk):
     (desk / "locked").mkdir(mode=0o555)
     refused(say, CERTIFY.replace("NEW", "locked/NEW"), "locked/NEW", "cannot write")
-    refused(say, "prunecert prune W.safetensors --sparsity .95 --out locked/N.safetensors", "locked")
+    refused(
+        say, "prunecert prune W.safetensors --sparsity .95 --out locked/N.safetensors", "locked"
+    )
 
 
 def test_a_full_disk_leaves_nothing(say, monkeypatch):

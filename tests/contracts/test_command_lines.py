@@ -134,9 +134,7 @@ def test_prune_method(say, method):
     "scope", ["global", "layerwise", "uniform+", "erk", "lamp", "per-output", "2:4"]
 )
 def test_prune_scope(say, scope):
-    answer = say(
-        f"prunecert prune {DENSE} --sparsity 0.5 --out FILE.safetensors --scope {scope}"
-    )
+    answer = say(f"prunecert prune {DENSE} --sparsity 0.5 --out FILE.safetensors --scope {scope}")
     assert answer.code == 0 and fits(answer.out)
     assert zeros("FILE.safetensors") == WEIGHTS // 2
     tensors = load_file("FILE.safetensors")
@@ -197,7 +195,9 @@ def test_measure_then_every_bound_on_it(say):
 def test_bounds_without_a_file_is_the_table_of_statements(say):
     answer = say("prunecert bounds")
     assert answer.code == 0 and fits(answer.out)
-    assert all(f"\n{name} " in answer.out for name in ("occam", "holdout", "mbp-sketch-as-published"))
+    assert all(
+        f"\n{name} " in answer.out for name in ("occam", "holdout", "mbp-sketch-as-published")
+    )
 
 
 def test_bound_from_plain_numbers(say):
@@ -242,7 +242,9 @@ def test_explain_bibtex(say):
 
 # --------------------------------------------------------------------------- certify and verify
 
-CERTIFY = "prunecert certify W.safetensors --model mlp:64-16-10 --data digits --delta 0.05 --out DIR"
+CERTIFY = (
+    "prunecert certify W.safetensors --model mlp:64-16-10 --data digits --delta 0.05 --out DIR"
+)
 MODES = {
     "occam": "",
     "holdout": "--holdout",
@@ -292,8 +294,10 @@ def test_certify_prints_two_statements_and_advice(say):
     assert "bytes dense 4,840" in said and "not computed faster" in said
     assert record["risk_bound"] > 0.5
     bits = {name: int(record["details"]["bits"][name]) for name in record["details"]["bits"]}
-    assert sum(bits.values()) == record["code_bits"] == 8 * (
-        Path("DIR/network.bin").stat().st_size - len(b"prunecert/1\n")
+    assert (
+        sum(bits.values())
+        == record["code_bits"]
+        == 8 * (Path("DIR/network.bin").stat().st_size - len(b"prunecert/1\n"))
     )
     assert "at these errors" in said and "Use --holdout (here ≤" in said
 
@@ -337,7 +341,9 @@ def test_target_not_met_exits_1_with_the_files_written(say):
 
 
 def test_a_vacuous_certificate_is_valid(say):
-    vacuous = CERTIFY.replace("W.safetensors", DENSE).replace("--delta", "--sample train[:20] --delta")
+    vacuous = CERTIFY.replace("W.safetensors", DENSE).replace(
+        "--delta", "--sample train[:20] --delta"
+    )
     assert say(vacuous).code == 0
     assert certificate("DIR")["risk_bound"] > 0.9
     assert say("prunecert verify DIR").code == 0
@@ -398,6 +404,7 @@ def test_certify_predictions(say, mode, errors, files):
 
 # --------------------------------------------------------------------------- select
 
+
 def holdout_errors(say, weights: str) -> int:
     say(CERTIFY.replace("W.safetensors", weights).replace("DIR", "H") + " --holdout")
     return certificate("H")["errors"]
@@ -423,10 +430,14 @@ def test_select_then_verify(say, correction, drop):
     assert rows == json.loads(Path("DIR/selection.json").read_text())["sequence"]
     share = 0.05 if correction == "sequence" else 0.05 / 3
     p_values = [binom.cdf(row["errors"], 600, 0.06) for row in rows]
-    assert [row["accepted"] for row in rows] == [p <= share for p in p_values] == [True, True, False]
+    assert (
+        [row["accepted"] for row in rows] == [p <= share for p in p_values] == [True, True, False]
+    )
     for row, p_value, sparsity in zip(rows, p_values, ("0.5", "0.8", "0.95"), strict=True):
         assert p_value <= row["p_value"] <= p_value + 1.001e-6
-        assert row["sparsity"] == round(int(Fraction(sparsity) * WEIGHTS + Fraction(1, 2)) / WEIGHTS, 6)
+        assert row["sparsity"] == round(
+            int(Fraction(sparsity) * WEIGHTS + Fraction(1, 2)) / WEIGHTS, 6
+        )
     chosen, certified = load_file("ladder/0.8000.safetensors"), load_file("DIR/network.safetensors")
     assert all(torch.equal(chosen[name], certified[name]) for name in chosen)
     checked = say("prunecert verify DIR")
@@ -442,11 +453,14 @@ def test_select_by_the_drop_alone(say):
 
 
 def test_two_methods_are_two_sequences_at_half_of_delta(say):
-    assert say(
-        f"{SELECT} --target-error 0.06 --out DIR".replace(
-            "--model", "random/0.5000.safetensors random/0.8000.safetensors --model"
-        )
-    ).code == 0
+    assert (
+        say(
+            f"{SELECT} --target-error 0.06 --out DIR".replace(
+                "--model", "random/0.5000.safetensors random/0.8000.safetensors --model"
+            )
+        ).code
+        == 0
+    )
     record = certificate("DIR")
     assert [item["delta"] for item in record["delta_ledger"]] == [0.025, 0.025]
     assert len(record["details"]["sequence"]) == 5

@@ -1,4 +1,4 @@
-"""The flow is one-way: a module imports only what lies below it, and the light commands no torch."""
+"""The flow is one-way: a module imports only what lies below it; light commands load no torch."""
 
 from __future__ import annotations
 

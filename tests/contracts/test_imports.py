@@ -40,7 +40,9 @@ def test_answers_without_torch(line):
 
 
 def test_importing_the_package_imports_no_torch():
-    assert python("import sys, prunecert, prunecert.bounds; print('torch' in sys.modules)") == "False"
+    assert (
+        python("import sys, prunecert, prunecert.bounds; print('torch' in sys.modules)") == "False"
+    )
 
 
 @pytest.mark.parametrize("name", prunecert.__all__)

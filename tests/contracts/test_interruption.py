@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from workshop import tree
 
 from prunecert.api import Recipe, architecture, sample_of
 from prunecert.api.ladder import Pruning, ladder, to_prune
 from prunecert.api.runs import train_run
 from prunecert.progress import Stage, Tick, quiet
+from workshop import tree
 
 PRUNECERT = [sys.executable, "-c", "from prunecert.cli import main; main()"]
 LIMIT = 60  # seconds until a test gives up waiting
@@ -73,7 +73,9 @@ def data():
 """
 
 
-@pytest.mark.parametrize("command", ["certify W.safetensors", "select W.safetensors --target-error .5"])
+@pytest.mark.parametrize(
+    "command", ["certify W.safetensors", "select W.safetensors --target-error .5"]
+)
 def test_ctrl_c_while_counting(desk, command):
     Path("slow.py").write_text(SLOW_DATA)
     before = set(tree(desk))
@@ -139,7 +141,9 @@ def test_an_interrupted_run_ends_in_the_same_bytes(tmp_path):
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"", lambda data: b"x" * 99])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:100], lambda data: b"", lambda data: b"x" * 99]
+)
 def test_a_damaged_checkpoint_only_costs_time(tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "a", stops_after(700))
@@ -156,7 +160,9 @@ def test_an_interrupted_ladder_goes_on(workshop, tmp_path):
 
     def climbed(folder: Path, stage: Stage = quiet) -> None:
         recipe = Recipe("20it")
-        ladder(network, [0.5, 0.7, 0.9], folder, Pruning(), sample=sample, recipe=recipe, stage=stage)
+        ladder(
+            network, [0.5, 0.7, 0.9], folder, Pruning(), sample=sample, recipe=recipe, stage=stage
+        )
 
     stages: list[str] = []
 

@@ -131,7 +131,9 @@ def test_prune_returns_a_new_module_and_leaves_its_input_untouched(network):
 def test_certify_leaves_the_module_untouched(network, train_rows, test_rows, method):
     before = deepcopy(network.state_dict())
     network.train()
-    prunecert.certify(network, (train_rows, test_rows), method=method, k=2 if method == "top-k" else 1)
+    prunecert.certify(
+        network, (train_rows, test_rows), method=method, k=2 if method == "top-k" else 1
+    )
     assert network.training
     network.eval()
     assert all(torch.equal(before[name], t) for name, t in network.state_dict().items())

@@ -204,7 +204,8 @@ def test_function_may_return_arrays(tmp_path):
 def load():
     x = np.arange(12, dtype=np.uint8).reshape(6, 2)
     x.setflags(write=False)
-    return (x, np.array([0, 1, 2, 0, 1, 2], dtype=np.int16)), (torch.ones(3), torch.tensor([1, 0, 1]))
+    y = np.array([0, 1, 2, 0, 1, 2], dtype=np.int16)
+    return (x, y), (torch.ones(3), torch.tensor([1, 0, 1]))
 """,
     )
     source = load_source(spec)
@@ -284,7 +285,8 @@ BAD_FUNCTIONS = {
     "one thing": ("def load(): return [1]", ["(train, test)", "list"]),
     "an iterator": ("def load(): return iter([]), None", ["map-style", "list_iterator"]),
     "iterable": (
-        "class D(torch.utils.data.IterableDataset):\n  __iter__ = None\ndef load(): return D(), None",
+        "class D(torch.utils.data.IterableDataset):\n  __iter__ = None\n"
+        "def load(): return D(), None",
         ["map-style", "D"],
     ),
     "row fails": (

@@ -2,8 +2,9 @@
 
     python tests/golden/add.py VERSION
 
-in the project's root writes the folders of `CASES` that are not there yet under tests/golden/VERSION. A certificate once
-released verifies for ever; a folder that exists is left alone, whatever this script has become.
+in the project's root writes the folders of `cases` that are not there yet under
+tests/golden/VERSION. A certificate once released verifies for ever; a folder that exists is left
+alone, whatever this script has become.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ def test_every_way_of_coding_has_a_golden_certificate():
         choice
         for folder in FOLDERS
         if (folder / "network.bin").exists()
-        for choice in architecture(MODEL).decode((folder / "network.bin").read_bytes()).choices.values()
+        for choice in architecture(MODEL)
+        .decode((folder / "network.bin").read_bytes())
+        .choices.values()
     ]
     assert {c.mask for c in choices} == set(MASK_MODES) - {"rows"}
     assert {c.values for c in choices} - {None} == set(VALUE_MODES)

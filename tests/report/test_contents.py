@@ -43,7 +43,11 @@ BAD: list[tuple[Callable[[Results], None], str, str]] = [
     (_set("figures", "bits", "series", 1, "y", 3, value="x"), "series[1].y[3]", "number"),
     (_set("figures", "bits", "series", 1, "y", value=[1.0]), "series[1]", "y: expected 4 values"),
     (_set("figures", "bits", "series", 1, "x", 0, value=7), "series[1].x", "names only"),
-    (_set("figures", "sparsity", "series", 0, "x", 0, value=float("inf")), "results.json", "Infinity is not JSON"),
+    (
+        _set("figures", "sparsity", "series", 0, "x", 0, value=float("inf")),
+        "results.json",
+        "Infinity is not JSON",
+    ),
     (_set("figures", "sparsity", "series", 0, "x", 0, value=True), "series[0].x", "numbers"),
     (_set("figures", "sparsity", "series", 0, "kindd", value="order-only"), "kindd", "not perm"),
     (_set("commands", 0, "command", value=["a", "b"]), "commands[0].command", "string"),

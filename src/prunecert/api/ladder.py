@@ -189,7 +189,7 @@ def mask_bytes(network: Network, names: Sequence[str]) -> bytes:
 
 
 def bare_module(tensors: Mapping[str, Tensor]) -> nn.Module:
-    """A module that holds tensors under their names and computes nothing: weights without a model."""
+    """Weights without a model: a module that holds tensors by name and computes nothing."""
     root = nn.Module()
     for name, tensor in tensors.items():
         *path, leaf = name.split(".")

@@ -90,10 +90,13 @@ class Architecture:
 
 
 def architecture(model: str | nn.Module | LoadedModel) -> Architecture:
-    """From what --model names, or from a module in memory (named by its class and its tensors)."""
+    """From what --model names, or from a module in memory (named by its class, known
+    by its tensors and the classes of its parts)."""
     if isinstance(model, nn.Module):
         module = plain(model)
-        text = repr([(s.name, s.shape, str(s.dtype), s.alias_of) for s in tensor_specs(module)])
+        tensors = [(s.name, s.shape, str(s.dtype), s.alias_of) for s in tensor_specs(module)]
+        parts = [(name, type(part).__qualname__) for name, part in module.named_modules()]
+        text = repr((tensors, parts))
         spec = f"module:{type(model).__qualname__}"
         return Architecture(spec, sha256(text.encode()), module)
     loaded = load_model(model) if isinstance(model, str) else model

@@ -44,7 +44,8 @@ def _covers(name: str, recorded: Any, ours: Any) -> bool:
     if name in ("n", "class_sizes"):
         return bool(recorded == ours)
     if name == "class_errors":
-        return all(theirs >= count for theirs, count in zip(recorded, ours, strict=True))
+        enough = (theirs >= count for theirs, count in zip(recorded, ours))
+        return len(recorded) == len(ours) and all(enough)
     return bool(recorded <= ours if name == "better" else recorded >= ours)
 
 
@@ -66,6 +67,10 @@ def selection_again(record: CertificateRecord) -> tuple[Selection, Claim | None]
     details = record.details
     criterion = Criterion(details.get("target_error"), details.get("max_drop"))
     rows = details.get("sequence", [])
+    if not rows:
+        raise CodeError("details.sequence: expected at least one network")
+    if criterion.max_drop is not None and any({"worse", "better"} - row.keys() for row in rows):
+        raise CodeError("details.sequence: expected worse and better for every network")
     return judged(rows, record.n, criterion, record.delta, SELECTIONS[record.method])
 
 

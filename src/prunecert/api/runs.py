@@ -84,10 +84,14 @@ def batches_of(
     """Tensors for a sample of arrays (bytes stay bytes), else a stream of shuffled batches."""
     scaled = getattr(sample.rows, "scaled", None)
     first, _ = sample.rows.read(sample.start, sample.start + 1, labeled=True)
-    if scaled is not None and isinstance(first, Tensor) and (scaled or first.dtype != torch.uint8):
-        if first.nbytes * sample.n <= IN_MEMORY_BYTES:
-            held = list(sample.stored(1 << 14))
-            return torch.cat([x for x, _ in held]), torch.cat([y for _, y in held])  # type: ignore[misc]
+    if (
+        scaled is not None
+        and isinstance(first, Tensor)
+        and (scaled or first.dtype != torch.uint8)
+        and first.nbytes * sample.n <= IN_MEMORY_BYTES
+    ):
+        held = list(sample.stored(1 << 14))
+        return torch.cat([x for x, _ in held]), torch.cat([y for _, y in held])  # type: ignore[misc]
     return (lambda epoch: _Epoch(sample, batch_size, (seed, epoch))), None
 
 

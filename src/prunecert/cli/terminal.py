@@ -43,9 +43,7 @@ class Terminal:
         if not self.quiet:
             self._out.print(text, markup=False, soft_wrap=True)
 
-    def table(
-        self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = ""
-    ) -> None:
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
         """Right-aligned numbers, left-aligned words."""
         if self.quiet:
             return

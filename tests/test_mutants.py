@@ -1,0 +1,19 @@
+"""The planted errors of `mutants.py`, each a slow test with its control: unplanted, it passes."""
+
+from __future__ import annotations
+
+import pytest
+from mutants import MUTANTS, copied, killed, run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    return copied(tmp_path_factory.mktemp("mutants"))
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+def test_a_planted_error_is_killed(mutant, copy):
+    assert run(copy, mutant.tests.split()) == 0, "the tests fail without it"
+    assert killed(mutant, copy)
