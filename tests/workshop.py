@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unicodedata import combining
 
 import numpy as np
 
@@ -66,3 +69,17 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def certificate(folder: str) -> dict[str, Any]:
+    return json.loads(Path(folder, "certificate.json").read_text())
+
+
+def fits(text: str) -> bool:
+    """At most 80 columns; an accent stands over the letter before it."""
+    return all(sum(not combining(c) for c in line) <= 80 for line in text.splitlines())
+
+
+def flat(text: str) -> str:
+    """Without the line breaks that 80 columns ask for."""
+    return " ".join(text.split())

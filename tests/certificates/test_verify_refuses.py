@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kinds import KINDS, NETWORKS, checked
 from safetensors.torch import load_file, save_file
 
 from prunecert.api import open_source, verify
+from prunecert.reference import TWINS
 from prunecert.types import InputError
 
 Check = Callable[[], str | None]
@@ -27,9 +28,28 @@ def folder(request, shelf, tmp_path) -> Path:
     return Path(shutil.copytree(shelf / request.param, tmp_path / request.param))
 
 
+@pytest.fixture(scope="session")
+def remembered() -> dict[str, Callable[..., Any]]:
+    """The twins, each question answered once: they are slow, and asked the same all day."""
+    answers: dict[Any, Any] = {}
+
+    def remembering(name: str) -> Callable[..., Any]:
+        def ask(**arguments: Any) -> Any:
+            question = (name, *sorted(arguments.items()))
+            if question not in answers:
+                answers[question] = TWINS[name](**arguments)
+            return answers[question]
+
+        return ask
+
+    return {name: remembering(name) for name in TWINS}
+
+
 @pytest.fixture
-def refusal(folder, shelf, workshop) -> Check:
+def refusal(folder, shelf, workshop, remembered, monkeypatch) -> Check:
     """The sentence with which verify refuses the folder now; None where it is valid."""
+    for module in ("recounting", "verification"):
+        monkeypatch.setattr(f"prunecert.api.{module}.TWINS", remembered)
     source = None
     if not folder.name.startswith("predictions"):
         source = open_source(str(shelf / "small.npz"))  # read once for many questions
@@ -50,8 +70,19 @@ def write(folder: Path, document: dict[str, Any]) -> None:
     (folder / "certificate.json").write_text(json.dumps(document))
 
 
-every_kind = pytest.mark.parametrize("folder", KINDS, indirect=True)
-every_network = pytest.mark.parametrize("folder", NETWORKS, indirect=True)
+QUICK = ("occam", "holdout", "per-class", "both", "predictions-select")
+
+
+def kinds(names: Iterable[str]) -> pytest.MarkDecorator:
+    """These kinds of certificate as `folder`; those that repeat a quick one's code are slow."""
+    return pytest.mark.parametrize(
+        "folder",
+        [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in names],
+        indirect=True,
+    )
+
+
+every_kind, every_network = kinds(KINDS), kinds(NETWORKS)
 a_few = pytest.mark.parametrize("folder", ["occam", "holdout", "both"], indirect=True)
 
 

@@ -105,6 +105,13 @@ def refused(say, line: str, *words: str) -> None:
         ("prunecert prune W.safetensors --sparsity 0.91,0.95 --out N.safetensors", "a folder"),
         ("prunecert prune W.safetensors --sparsity 0.95 --out W.safetensors", "another name"),
         ("prunecert prune W.safetensors --sparsity 0.5 --out NEW.safetensors", "already cannot"),
+        (
+            "prunecert prune W.safetensors --sparsity 0.95 --out N.safetensors "
+            "--mask-out N.safetensors",
+            "--mask-out N.safetensors another name",
+        ),
+        ("prunecert select P.npz --data digits --target-error .1 --out NEW", "predictions --data"),
+        ("prunecert bound per-class --errors 1,2;3 --n 4", "--errors one length"),
         ("prunecert prune W.safetensors --sparsity 0.95 --out dense", "dense/config.json"),
         ("prunecert prune W.safetensors --sparsity 0.91,0.95 --out P.npz", "P.npz: is a file"),
         ("prunecert prune nowhere.pt --sparsity 0.9 --out NEW.safetensors", "nowhere.pt"),

@@ -16,7 +16,7 @@ DELTA = 0.05
 
 @pytest.fixture(scope="session")
 def ladder(workshop: Path) -> list[Network]:
-    """Densest first: the dense network and two of its rungs, without the log that names a method."""
+    """Densest first: the dense network and two of its rungs, their run logs lost."""
     built = architecture("mlp:64-16-10")
     names = ("dense/model", "ladder/0.5000", "ladder/0.8000")
     found = [open_network(workshop / f"{name}.safetensors", built) for name in names]

@@ -253,9 +253,7 @@ def verdict(
         best = sparsest(accepted)
         shown = f"{criterion.words()} is certified at confidence {percent(round(1 - delta, 12))}."
         if best["sparsity"] is None:
-            return (
-                f"{len(accepted)} of {len(walked)} accepted, {best['sequence']} the last: {shown}"
-            )
+            return f"{len(accepted)} of {len(walked)} accepted: {shown}"
         return f"{percent(best['sparsity'])} of the weights can go ({best['sequence']}): {shown}"
     densest = walked[0]
     p_value = criterion.p_value(densest, n)

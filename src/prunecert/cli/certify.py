@@ -239,6 +239,8 @@ def select(
     }
     with terminal.progress() as stage:
         if all(path.suffix == ".npz" for path in networks):
+            if model or data or sample:
+                raise InputError("select: predictions stand in for --model, --data and --sample")
             from prunecert.api.predicted import select_predictions
 
             found = select_predictions(networks, dense=dense, **limits)
@@ -282,6 +284,6 @@ def plan(
 
     needed = int(samples_needed(target_error, expected_error, delta))
     Terminal(quiet=quiet).line(
-        f"{needed:,} hold-out samples: with at most {percent(expected_error)} of them wrong, the "
-        f"certified error is at most {percent(target_error)} (delta {delta:g})."
+        f"{needed:,} hold-out samples: with at most {100 * expected_error:.10g} % of them wrong, "
+        f"the certified error is at most {100 * target_error:.10g} % (delta {delta:g})."
     )

@@ -179,3 +179,5 @@ def _check_names(weights: Path, out: Path, mask_out: Path | None, one_file: bool
             raise InputError(f"{option} {file}: expected a file's name that ends in {SAFETENSORS}")
         if file.resolve() == weights.resolve():
             raise InputError(f"{option} {file}: is the file to prune: expected another name")
+    if one_file and mask_out is not None and mask_out.resolve() == out.resolve():
+        raise InputError(f"--mask-out {mask_out}: is --out too: expected another name")

@@ -167,7 +167,10 @@ def _arguments(spec: BoundSpec, words: list[str]) -> dict[str, Any]:
 def _number(text: str, option: str) -> Any:
     """An integer, a number, a list of them by commas, or rows of lists by semicolons."""
     if ";" in text:
-        return [_number(part, option) for part in text.split(";")]
+        rows = [_number(part, option) for part in text.split(";")]
+        if len({len(row) if isinstance(row, list) else 1 for row in rows}) > 1:
+            raise InputError(f"{option} {text!r}: expected rows of one length")
+        return rows
     if "," in text:
         return [_number(part, option) for part in text.split(",")]
     try:

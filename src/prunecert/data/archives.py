@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ def array_names(path: Path) -> list[str]:
     """Names of the arrays in the file, which are not read."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a .npz file")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: not a readable .npz file")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return list(archive.files)
