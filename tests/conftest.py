@@ -1,7 +1,7 @@
 """One thread per test process, and the slow suite in parts.
 
-Small tensors are slower on two contended threads. `PRUNECERT_SLOW_PART=2/12` runs every twelfth slow
-test, starting with the third: what `.ci/run` does with a part chosen by the commit.
+Small tensors are slower on two contended threads. `PRUNECERT_SLOW_PART=2/12` runs every twelfth
+slow test, starting with the third: what `.ci/run` does with a part chosen by the commit.
 """
 
 from __future__ import annotations
