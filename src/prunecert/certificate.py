@@ -28,7 +28,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DENSE_ONE = "the dense network that it is compared with"
 FILES = (CERTIFICATE, NETWORK, WEIGHTS, EVIDENCE, SELECTION, DENSE)
 
-SMALLEST_DELTA = 1e-9  # so that `confidence`, at 12 digits, is never 1
+SMALLEST_DELTA = 1e-9  # so that `confidence` keeps the digits of delta and is never 1
 MOST = 2**53  # what a JSON reader that knows only doubles still counts exactly
 LONGEST_LIST = 1000  # networks of one selection
 
@@ -208,6 +208,11 @@ class CertificateRecord(_Part):
     details: Details = Details()
     baselines: Baselines = Baselines()
     software: Software
+
+
+def confidence_of(delta: float) -> float:
+    """1 − delta, of the decimal that delta is written as: no digit of it is rounded away."""
+    return float(1 - Decimal(repr(float(delta))))
 
 
 def named(text: str) -> str:

@@ -61,6 +61,19 @@ def test_certify_then_verify(say, method):
         assert declared and all(f"- {text}" in after for text in declared)
 
 
+@pytest.mark.parametrize(
+    "data", [b"", b"prunecert/1\n", b"noise" * 50], ids=["empty", "magic", "noise"]
+)
+def test_verify_says_no_in_one_sentence(say, data):
+    say(CERTIFY)
+    Path("DIR/network.bin").write_bytes(data)
+    answer = say("prunecert verify DIR")
+    assert (answer.code, answer.err) == (1, "")
+    assert answer.out.startswith("not valid: network.bin: ") and answer.out.count("\n") == 1
+    other = say("prunecert verify DIR --model mlp:64-17-10")
+    assert other.code == 1 and flat(other.out).startswith("not valid: model: mlp:64-17-10 is not")
+
+
 def test_certify_prints_two_statements_and_advice(say):
     answer = say(CERTIFY)
     record = certificate("DIR")

@@ -346,3 +346,11 @@ def test_plain_shares_nothing_with_the_original() -> None:
         result[0].weight.zero_()
     assert bool(module[0].weight.any())
     assert module.training and not result.training
+
+
+def test_a_built_in_name_wins_over_a_folder_of_that_name(tmp_path, monkeypatch):
+    """A run called like its model leaves such a folder, with a config.json in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lenet-300-100").mkdir()
+    (tmp_path / "lenet-300-100" / "config.json").write_text("{}")
+    assert load_model("lenet-300-100").origin == "zoo"

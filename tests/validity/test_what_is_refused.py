@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,13 @@ def test_batch_normalisation_with_statistics_of_its_own_is_such_a_function():
 def test_a_delta_that_a_certificate_cannot_say(ladder, delta):
     with pytest.raises(InputError, match="--delta"):
         certify(ladder[0], "digits", method="holdout", delta=delta)
+
+
+@pytest.mark.parametrize("delta", [1e-9, 1e-7, 0.0123456789012345])
+def test_the_statement_claims_no_more_confidence_than_delta_leaves(ladder, delta):
+    record = certify(ladder[0], "digits", method="holdout", delta=delta).record
+    said = Decimal(record.statement.removeprefix("With confidence ").partition(" %")[0])
+    assert said == 100 * (1 - Decimal(repr(delta)))
 
 
 def test_a_sample_in_the_training_role_is_no_holdout(ladder):

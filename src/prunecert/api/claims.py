@@ -32,9 +32,11 @@ FIXED = Assumption(
     "declared",
 )
 CODE = Assumption(
-    "the code is prefix-free and was fixed before the sample: the decoder reads the file, and its "
-    "length is the number of its bytes",
+    "the code is prefix-free, and its length is that of the bytes that the decoder reads",
     "by construction",
+)
+CODE_FIXED = Assumption(
+    "the constants of the code were fixed before the sample was looked at", "declared"
 )
 UNTOUCHED = Assumption("the hold-out was not used to make or to choose the network", "declared")
 DENSE_MEANT = Assumption(
@@ -85,7 +87,7 @@ def occam(counts: Counts, terms: Terms) -> Claim:
         counts["n"],
         counts["errors"],
         (("Occam bound, all codewords at once", terms.delta),),
-        (IID, BOUNDED, CODE, FIXED, *_alternatives(terms.tried)),
+        (IID, BOUNDED, CODE, CODE_FIXED, FIXED, *_alternatives(terms.tried)),
         selection_bits=selection_bits,
     )
 

@@ -17,6 +17,7 @@ from prunecert.certificate import (
     ModelField,
     NetworkField,
     StatedAssumption,
+    confidence_of,
     named,
     statement,
 )
@@ -69,7 +70,7 @@ def make_record(claim: Claim, terms: Terms, subject: Subject) -> CertificateReco
         "source": source_text(claim.method),
         "risk_bound": claim.risk_bound,
         "delta": terms.delta,
-        "confidence": round(1 - terms.delta, 12),
+        "confidence": confidence_of(terms.delta),
         "n": claim.n,
         "errors": claim.errors,
         "margin_tolerance": subject.tolerance,

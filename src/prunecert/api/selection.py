@@ -14,7 +14,7 @@ from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import AS_GIVEN
 from prunecert.bounds.holdout import MOST_SAMPLES, cost_of_pruning_upper, samples_needed
 from prunecert.bounds.selection import binomial_p_value, errors_that_pass
-from prunecert.certificate import DENSE, SELECTION, dump, percent, sha256
+from prunecert.certificate import DENSE, SELECTION, confidence_of, dump, percent, sha256
 from prunecert.data import Sample
 from prunecert.inversions import round_up
 from prunecert.results import evidence_bytes
@@ -251,7 +251,7 @@ def verdict(
     accepted = [row for row in walked if row["accepted"]]
     if accepted:
         best = sparsest(accepted)
-        shown = f"{criterion.words()} is certified at confidence {percent(round(1 - delta, 12))}."
+        shown = f"{criterion.words()} is certified at confidence {percent(confidence_of(delta))}."
         if best["sparsity"] is None:
             return f"{len(accepted)} of {len(walked)} accepted: {shown}"
         return f"{percent(best['sparsity'])} of the weights can go ({best['sequence']}): {shown}"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize, prune
 
-from prunecert.models.zoo import build, local_seed
+from prunecert.models.zoo import build, is_zoo_name, local_seed
 from prunecert.types import InputError
 from prunecert.user_code import in_one_line, load_function, on_path
 
@@ -69,7 +69,7 @@ def load_model(spec: str, seed: int = 0) -> LoadedModel:
         origin, (module, sha256) = "python", _from_function(spec, seed)
     elif spec.endswith(".py"):
         raise InputError(f"model '{spec}': name its function too, as in {spec}:build")
-    elif os.path.isdir(spec) or (_HUB_ID.fullmatch(spec) and not os.path.exists(spec)):
+    elif not is_zoo_name(spec) and _is_hugging_face(spec):
         origin, (module, sha256) = "huggingface", _from_hugging_face(spec, seed)
     else:
         module, sha256 = build(spec, seed), hashlib.sha256(spec.encode()).hexdigest()
@@ -87,6 +87,11 @@ def _from_function(spec: str, seed: int) -> tuple[nn.Module, str]:
     if not isinstance(module, nn.Module):
         raise InputError(f"{spec} returned a {type(module).__name__}, expected an nn.Module")
     return module, found.sha256
+
+
+def _is_hugging_face(spec: str) -> bool:
+    """A folder, or what could be an id of the hub."""
+    return os.path.isdir(spec) or bool(_HUB_ID.fullmatch(spec) and not os.path.exists(spec))
 
 
 def _from_hugging_face(spec: str, seed: int) -> tuple[nn.Module, str]:

@@ -174,6 +174,11 @@ def build(spec: str, seed: int = 0) -> nn.Module:
         return _mlp(code[1:]) if code[0] == _MLP_FAMILY else _FIXED[spec][1]()
 
 
+def is_zoo_name(spec: str) -> bool:
+    """True where `spec` names a built-in network, whatever lies in the current folder."""
+    return spec in _FIXED or spec.startswith("mlp:")
+
+
 def zoo_code(spec: str) -> tuple[int, ...]:
     """The integers that name a zoo network in a file: (family,) or (3, sizes…) for an mlp."""
     if spec in _FIXED:
