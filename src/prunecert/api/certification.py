@@ -86,7 +86,7 @@ def certify_code(
     }
     details = {
         "bits": dict(best.network.code.parts),
-        "bytes": {"dense": _dense_bytes(decoded), "coded": len(best.network.data)},
+        "bytes": sizes_of(decoded, best.network.data),
     }
     baselines, left_out = _baselines(decoded, holdout, trained, delta, options)
     return issue(
@@ -294,5 +294,7 @@ def _logit_difference(a: Network, b: Network, sample: Sample, options: Options) 
     return float((first - second).abs().nan_to_num(largest, largest).max())
 
 
-def _dense_bytes(network: Network) -> int:
-    return sum(t.numel() * t.element_size() for t in network.tensors.values())
+def sizes_of(network: Network, data: bytes) -> dict[str, int]:
+    """Bytes of the tensors as they are, and of the network's code."""
+    dense = sum(t.numel() * t.element_size() for t in network.tensors.values())
+    return {"dense": dense, "coded": len(data)}

@@ -25,6 +25,7 @@ from prunecert.api.certification import (
     equal_to_trained,
     holdout_line,
     outputs_of,
+    sizes_of,
 )
 from prunecert.api.claims import UNTOUCHED, Claim, Terms, role_of
 from prunecert.api.folders import LARGEST_EVIDENCE, LARGEST_TEXT, read
@@ -256,8 +257,7 @@ class _Check:
     ) -> dict[str, Any]:
         """The details that are measured, not claimed."""
         if self.record.method == "occam":
-            size = sum(t.numel() * t.element_size() for t in network.tensors.values())
-            return {"bytes": {"dense": size, "coded": len(self._read(NETWORK))}}
+            return {"bytes": sizes_of(network, self._read(NETWORK))}
         equal = equal_to_trained(compared_with(source, sample), sample)
         details: dict[str, Any] = {"equal_rows": equal}
         if dense is not None:
