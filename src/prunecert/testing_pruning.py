@@ -25,8 +25,10 @@ _BAD_SIZES = ([1.0], [-1.0, 1.0], *_BAD_FLOATS)
 _BAD_NORMS = ([2.0], [0.0, 1.5], [-2.0, 1.5], *_BAD_FLOATS)
 _BAD_FACTORS = ([2.0], [0.5, 2.0], *_BAD_FLOATS)
 _BAD_CUSHIONS = ([0.5], [0.0, 0.5], [1.5, 0.5], *_BAD_FLOATS)
+_BAD_COUNTS = ([1], [-1, 2], [1.5, 2], *_BAD_FLOATS)
 _BAD_NUMBER = (-1.0, NAN, INF, "big", None)
 WEIGHT = [[0.9, -0.2, 0.05], [-1.5, 0.4, 0.0]]
+KEPT = [[True, False, True], [False, True, False]]
 DROP = [[0.4, 0.97, 1.0], [0.1, 0.8, 1.0]]
 
 # argument: (value in the base case, illegal values), as `prunecert.testing.ARGUMENTS`
@@ -51,6 +53,12 @@ PRUNING_ARGUMENTS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "removed_bias_norm": ([0.0, 0.1], _BAD_SIZES),
     "weight": (WEIGHT, ([WEIGHT[0]], WEIGHT[0], [[NAN]], "long", None)),
     "drop_probability": (DROP, ([DROP[0], [0.1, 1.2, 0.0]], DROP[0], [[NAN]], "long", None)),
+    "kept": (KEPT, ([KEPT[0]], KEPT[0], [[0.5, 1, 0], [1, 0, 1]], "long", None)),
+    "rounding_norm": ([0.1, 0.0], _BAD_SIZES),
+    "rounding_step": ([0.5, 0.25], _BAD_SIZES),
+    "nonzeros": ([6, 5], _BAD_COUNTS),
+    "row_nonzeros": ([3, 2], _BAD_COUNTS),
+    "column_nonzeros": ([2, 2], _BAD_COUNTS),
     "redrawn_norms": (
         [float(k) for k in range(39)],
         ([1.0, 2.0], [-1.0] * 39, [], [NAN], [[1.0, 2.0, 3.0]], "long", None),
@@ -76,9 +84,16 @@ def cushions() -> Cushions:
 
 def step_coverage(spec: BoundSpec, base: Case) -> Broken:
     """For statements about a mask: over every outcome of a small case it fails with <= delta."""
-    if "removed_norm" in base or "layer_change" in base:
-        yield from _chain_coverage(spec, base)
-        return
+    certain = {  # statements without chance
+        "removed_norm": _chain_coverage,
+        "layer_change": _chain_coverage,
+        "rounding_step": _rounding_coverage,
+        "kept": _known_mask_coverage,
+    }
+    for argument, coverage in certain.items():
+        if argument in base:
+            yield from coverage(spec, base)
+            return
     for delta in (0.05, 0.3):
         case = base | {"delta": delta}
         if "redrawn_norms" in base:
@@ -98,6 +113,29 @@ def _rank_coverage(spec: BoundSpec, base: Case) -> Broken:
         failing = [norm for norm in norms if norm > spec.function(**base | _others(norms, norm))]
         if len(failing) > base["delta"] * (redraws + 1) * (1 + 1e-12):
             yield f"with {redraws} redraws it fails for {len(failing)} ranks of {redraws + 1}"
+
+
+def _known_mask_coverage(spec: BoundSpec, base: Case) -> Broken:
+    """Every mask of one small matrix."""
+    weight = np.array(base["weight"])
+    for kept in _masks(weight.shape):
+        bound, norm = (
+            float(spec.function(**base | {"kept": kept})),
+            np.linalg.norm(weight * ~kept, 2),
+        )
+        if norm > bound:
+            yield f"of the mask {kept.tolist()} it says {bound}, its norm is {norm}"
+
+
+def _rounding_coverage(spec: BoundSpec, base: Case) -> Broken:
+    """The worst that rounding can do to each pattern of a small matrix: half a step everywhere."""
+    for kept in _masks((2, 3)):
+        counts = {"nonzeros": kept.sum(), "row_nonzeros": kept.sum(1).max()}
+        counts |= {"column_nonzeros": kept.sum(0).max(), "rounding_step": 0.5}
+        bound = spec.function(**base | {name: [value] for name, value in counts.items()})
+        norm = np.linalg.norm(0.25 * kept, 2)
+        if norm > float(bound[0]):
+            yield f"of the pattern {kept.tolist()} it says {bound}, rounding can move {norm}"
 
 
 def _others(norms: list[float], used: float) -> Case:

@@ -21,6 +21,11 @@ from prunecert.types import InputError
 DEPTHS = [(5, 4), (5, 7, 4), (6, 6, 6, 6, 3)]
 
 
+def one_layer(*numbers):
+    """`rounding_norm_upper` of one layer."""
+    return float(rounding_norm_upper(*([number] for number in numbers))[0])
+
+
 class Chain:
     """A ReLU chain, what was removed from it, and its norms."""
 
@@ -197,15 +202,15 @@ def test_rounding_changes_the_matrix_by_no_more(density, seed):
     change = np.linalg.norm(step * np.round(matrix / step) - matrix, 2)
     kept = matrix != 0
     counts = int(kept.sum()), int(kept.sum(1).max()), int(kept.sum(0).max())
-    assert change <= rounding_norm_upper(step, *counts)
+    assert change <= one_layer(step, *counts)
 
 
 def test_rounding_is_tight_for_equal_errors_and_takes_the_smaller_form():
     full = np.full((4, 9), 0.25)
-    assert rounding_norm_upper(0.5, 36, 9, 4) == pytest.approx(np.linalg.norm(full, 2), rel=1e-11)
-    assert rounding_norm_upper(2.0, 10, 5, 5) == pytest.approx(math.sqrt(10), rel=1e-11)
-    assert rounding_norm_upper(2.0, 100, 3, 2) == pytest.approx(math.sqrt(6), rel=1e-11)
-    assert rounding_norm_upper(0.0, 100, 3, 2) == 0.0
+    assert one_layer(0.5, 36, 9, 4) == pytest.approx(np.linalg.norm(full, 2), rel=1e-11)
+    assert one_layer(2.0, 10, 5, 5) == pytest.approx(math.sqrt(10), rel=1e-11)
+    assert one_layer(2.0, 100, 3, 2) == pytest.approx(math.sqrt(6), rel=1e-11)
+    assert one_layer(0.0, 100, 3, 2) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ NAMES = [
     "fixed-sequence",
     "simultaneous",
     "mbp-sketch-as-published",
+    "mbp-sketch-as-in-theorem",
+    "strong-ticket",
     "neyshabur-2015",
     "bartlett-2017",
     "bartlett-2017-as-coded",
@@ -149,7 +151,7 @@ def test_all_statements_tightest_first_then_capacities_then_reasons():
     results = evaluate_all(sample_evidence(), 0.05)
     assert sorted(result.name for result in results) == sorted(NAMES)
     order = [type(result) for result in results]
-    assert order == [Certificate] * 8 + [CapacityMeasure] * 8 + [NotApplicable] * 2
+    assert order == [Certificate] * 8 + [CapacityMeasure] * 10 + [NotApplicable] * 2
     bounds = [result.risk_bound for result in results[:8]]
     assert bounds == sorted(bounds)
 

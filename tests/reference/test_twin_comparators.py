@@ -136,6 +136,7 @@ ONE_LAYER = {
     "lambda_l": [2.0],
     "epsilon_l": [5.0],
     "rho_l": [0.125],
+    "rounding_norm": [0.0],
 }
 
 
@@ -186,6 +187,7 @@ def test_gamma_of_two_layers():
         "lambda_l": [2.0, 7.0],
         "epsilon_l": [5.0, 3.0],
         "rho_l": [0.125, 0.5],
+        "rounding_norm": [0.0, 0.0],
     }
     relative = 5 * latala(4, 9, 0.25, 1) / 2 + 3 * latala(2, 4, 1, 1) / mpf("0.5")
     assert_threshold(question, 3 * e * relative)
@@ -213,6 +215,7 @@ def test_the_root_multiplies_outputs_with_the_larger_side():
         "lambda_l": [1.0, 5.0],
         "epsilon_l": [1.0, 1.0],
         "rho_l": [0.25, 0.5],
+        "rounding_norm": [0.0, 0.0],
     }
     size = (1 - sqrt(mpf(1) / 2)) * 27 * log(2) ** 3 * (64 * 2 + 5 * 16)
     assert abs(theorem(margins=[1e9] * 10, **question) - sqrt(size / 10)) < TINY

@@ -1,4 +1,4 @@
-"""The published sketch bound on curves whose root is known in closed form."""
+"""The published sketch bound on curves with a known root; rounding in the theorem; tickets."""
 
 import pytest
 from mpmath import e, log, mpf, sqrt, workdps
@@ -111,3 +111,94 @@ def test_empty_evidence_is_refused():
         twin(margins=[1.0], **{**STRAIGHT, "spectral_norm": [0.0]})
     with pytest.raises(InputError, match="d: expected at least one value above 0"):
         twin(margins=[1.0], **{**STRAIGHT, "d": [0.0], "removed_norm": [[0.0]]})
+
+
+# ------------------------------------------------------------ the theorem's second change
+
+theorem, ticket = TWINS["mbp-sketch-as-in-theorem"], TWINS["strong-ticket"]
+UNPRUNED = {  # d = 0 removes nothing: rounding alone moves the output
+    "fan_out": [4, 2],
+    "fan_in": [9, 4],
+    "spectral_norm": [2.0, 0.5],
+    "variance": [0.25, 1.0],
+    "input_norm": 3.0,
+    "pruning_d": 0.0,
+    "lambda_l": [2.0, 7.0],
+    "epsilon_l": [5.0, 3.0],
+    "rho_l": [0.125, 0.5],
+}
+
+
+def jumps_at(question, gamma):
+    """Whether the margin risk of one of two samples appears where its margin passes gamma."""
+    below, above = float(gamma * (1 - mpf("1e-14"))), float(gamma * (1 + mpf("1e-14")))
+    clear = theorem(margins=[above, above], **question)
+    return abs(theorem(margins=[below, above], **question) - clear - mpf("0.5")) < TINY
+
+
+@workdps(50)
+def test_rounding_alone_is_propagated():
+    """gamma = e B Π‖A‖ Σ rounding/‖A‖ = 3 e (1/2/2 + 3/0.5); the root does not see it."""
+    question = {**UNPRUNED, "rounding_norm": [0.5, 3.0]}
+    assert jumps_at(question, 3 * e * mpf("6.25"))
+    unrounded = {**UNPRUNED, "rounding_norm": [0.0, 0.0]}
+    assert theorem(margins=[1e9], **question) == theorem(margins=[1e9], **unrounded)
+
+
+@workdps(50)
+def test_rounding_is_added_to_the_scaled_size_of_what_was_removed():
+    """d = 2 and Ψ = 1: E Δ² = 2^(-3/2) and E Δ⁴ = 3 · 2^(-5/2), 16 inputs and 1 output."""
+    question = {
+        "fan_out": [1],
+        "fan_in": [16],
+        "spectral_norm": [2.0],
+        "variance": [1.0],
+        "input_norm": 3.0,
+        "pruning_d": 2.0,
+        "lambda_l": [2.0],
+        "epsilon_l": [5.0],
+        "rho_l": [0.125],
+        "rounding_norm": [0.75],
+    }
+    half = mpf(1) / 2
+    size = half ** (3 * half / 2) * 5 + (3 * half ** (5 * half) * 16) ** (half / 2)
+    assert jumps_at(question, 3 * e * (5 * size + mpf("0.75")))
+
+
+@pytest.mark.parametrize("wrong", [[-1.0, 0.0], [float("nan"), 0.0], [0.0], [0.0] * 3])
+def test_rounding_is_a_norm_of_every_layer(wrong):
+    with pytest.raises(InputError, match="^rounding_norm: expected"):
+        theorem(margins=[1.0], **UNPRUNED, rounding_norm=wrong)
+
+
+@workdps(50)
+def test_ticket_by_hand():
+    """d = 9, w = 4 outputs, ell = 2: (36 + 32) ln² 9; w = 16 where a layer is that wide."""
+    shape = {"fan_out": [4, 2], "fan_in": [9, 4], "spectral_norm": [0.5, 1.0]}
+    value = ticket(errors=3, n=25, **shape)
+    assert abs(value - mpf(3) / 25 - sqrt(mpf(68)) * log(9) / 5) < TINY
+    assert ticket(errors=3, n=25, **{**shape, "spectral_norm": [7.0, 8.0]}) == value
+    wide = ticket(errors=0, n=25, **{**shape, "fan_out": [4, 16]})
+    assert abs(wide - sqrt(mpf(9 * 16 + 2 * 256)) * log(16) / 5) < TINY
+    pooled = ticket(errors=0, n=25, **{**shape, "fan_in": [9, 16]})  # inputs of a later layer
+    assert pooled == wide
+    only = ticket(errors=0, n=25, fan_out=[4], fan_in=[9], spectral_norm=[1.0])
+    assert abs(only - sqrt(mpf(36 + 16)) * log(9) / 5) < TINY
+
+
+def test_bad_tickets_are_refused():
+    good = {"errors": 1, "n": 5, "fan_out": [4], "fan_in": [9], "spectral_norm": [1.0]}
+    for field, wrong in [
+        ("errors", 6),
+        ("errors", -1),
+        ("spectral_norm", [0.0]),
+        ("spectral_norm", [1.0, 1.0]),
+        ("fan_out", []),
+        ("fan_out", [0]),
+        ("fan_in", [0]),
+        ("fan_in", [9, 4]),
+    ]:
+        with pytest.raises(InputError, match=f"^{field}: expected"):
+            ticket(**{**good, field: wrong})
+    with pytest.raises(InputError, match="^n: expected at least one sample"):
+        ticket(**{**good, "errors": 0, "n": 0})

@@ -10,6 +10,10 @@ import pytest
 import prunecert.reference
 from prunecert.reference import TWINS
 
+LAYERS = {"fan_out": [3, 2], "fan_in": [4, 3], "pruning_d": 1.3}
+ENTRIES = {"weight": [[0.3, -1.1], [0.7, 0.2]], "drop_probability": [[0.9, 0.3], [0.6, 0.8]]}
+CHANGE = {"spectral_norm": [1.7, 0.9], "removed_norm": [0.7, 0.4], "input_norm": 1.1}
+
 EXAMPLES = {
     "occam": {"errors": 12, "n": 300, "bits": 40, "delta": 0.05},
     "occam-kl": {"errors": 12, "n": 300, "bits": 40, "delta": 0.05},
@@ -23,6 +27,33 @@ EXAMPLES = {
     "simultaneous": {"errors": [5, 6, 40], "n": 300, "delta": 0.05},
     "p-value": {"errors": 5, "n": 300, "target_error": 0.1},
     "samples-needed": {"target_error": 0.1, "expected_error": 0.03, "delta": 0.05},
+    "kept-fraction": {"pruning_d": 1.3},
+    "removed-norm-latala": {**LAYERS, "variance": [0.3, 0.2]},
+    "removed-norm-gaussian": {**LAYERS, "variance": [0.3, 0.2], "delta": 0.05},
+    "removed-norm-bernstein": {**ENTRIES, "delta": 0.05},
+    "removed-norm-cumulants": {**ENTRIES, "delta": 0.05},
+    "removed-norm-redraws": {"redrawn_norms": [0.3, 0.9, 0.7, 0.4], "delta": 0.4},
+    "removed-norm-measured": {"weight": ENTRIES["weight"], "kept": [[0, 1], [0, 0]]},
+    "output-change": {**CHANGE, "pruned_norm": [1.3, 0.8]},
+    "output-change-at-input": {"layer_change": [0.3, 0.2], "pruned_norm": [1.3, 0.8]},
+    "output-change-telescoped": CHANGE,
+    "output-change-as-in-paper": CHANGE,
+    "output-change-with-biases": {
+        **CHANGE,
+        "pruned_norm": [1.3, 0.8],
+        "bias_norm": [0.3, 0.2],
+        "removed_bias_norm": [0.1, 0.0],
+    },
+    "rounding-norm": {
+        "rounding_step": [0.1],
+        "nonzeros": [9],
+        "row_nonzeros": [2],
+        "column_nonzeros": [3],
+    },
+    "pattern-as-in-paper": {**LAYERS, "lambda_l": [2.0, 3.0]},
+    "pattern-gaussian": {**LAYERS, "delta": 0.05},
+    "pattern-poisson-binomial": {"drop_probability": [[0.9, 0.3], [0.6, 0.8]], "delta": 0.05},
+    "sketch-rows": {"fan_out": [30], "fan_in": [40], "row_nonzeros": [3], "column_nonzeros": [2]},
     "mbp-sketch-as-published": {
         "margins": [0.7, 1.3],
         "fan_out": [3, 2],
@@ -44,6 +75,14 @@ EXAMPLES = {
         "lambda_l": [2.0, 3.0],
         "epsilon_l": [4.0, 5.0],
         "rho_l": [0.01, 0.02],
+        "rounding_norm": [0.3, 0.2],
+    },
+    "strong-ticket": {
+        "errors": 12,
+        "n": 300,
+        "fan_out": [3, 2],
+        "fan_in": [4, 3],
+        "spectral_norm": [1.7, 0.9],
     },
     "neyshabur-2015": {"frobenius_norm": [1.9, 1.1], "margin": 0.3},
     "bartlett-2017": {"spectral_norm": [1.7, 0.9], "norm_2_1": [2.9, 1.4], "margin": 0.3},

@@ -16,6 +16,7 @@ _WIDTH: Rule = (lambda x: (x >= 1) & (x % 1 == 0), "integers >= 1")
 _POSITIVE: Rule = (lambda x: x > 0, "numbers > 0")
 _SIZE: Rule = (lambda x: x >= 0, "numbers >= 0")
 _FACTOR: Rule = (lambda x: x >= 1, "numbers >= 1")
+_COUNT: Rule = (lambda x: (x >= 0) & (x % 1 == 0), "integers >= 0")
 _CUSHION: Rule = (lambda x: (x > 0) & (x <= 1), "numbers in (0, 1]")
 
 _LEGAL: dict[str, Rule] = {
@@ -33,6 +34,11 @@ _LEGAL: dict[str, Rule] = {
     "bias_norm": _SIZE,
     "removed_bias_norm": _SIZE,
     "redrawn_norms": _SIZE,
+    "rounding_norm": _SIZE,
+    "rounding_step": _SIZE,
+    "nonzeros": _COUNT,
+    "row_nonzeros": _COUNT,
+    "column_nonzeros": _COUNT,
 }
 
 
@@ -48,8 +54,11 @@ def floats(name: str, values: ArrayLike) -> Floats:
 
 
 def per_layer(**given: ArrayLike) -> tuple[Floats, ...]:
-    """The named lists as arrays of one shape (L,), once each keeps the rule of its name."""
-    arrays = tuple(floats(name, values) for name, values in given.items())
+    """The named lists as arrays of one shape (L,), once each keeps the rule of its name.
+
+    A plain number is a list of one layer.
+    """
+    arrays = tuple(np.atleast_1d(floats(name, values)) for name, values in given.items())
     if any(a.ndim != 1 or a.size == 0 or a.shape != arrays[0].shape for a in arrays):
         raise InputError(f"{', '.join(given)} must be lists of one length, one entry per layer")
     for name, array in zip(given, arrays):

@@ -55,6 +55,41 @@ def pattern_as_in_paper(
     return np.asarray(3.0 * factor * np.maximum(rows, columns) * kept)
 
 
+def sketch_rows(
+    fan_out: ArrayLike, fan_in: ArrayLike, row_nonzeros: ArrayLike, column_nonzeros: ArrayLike
+) -> NDArray[np.int64]:
+    """Order-only numbers m of rows of two-sided sketches P X Qᵀ that give the matrices back.
+
+    **Statement.** The source: for a fixed X with at most j nonzeros in every row and column and
+    random P, Q of m = O(√(jp)·ln p) rows, X is the only matrix of least l1 norm with its sketch,
+    except with probability p^−c. Here m = ⌈√(max(j_c·d_l, j_r·d_{l−1}))·ln p⌉, p = max(d_l,
+    d_{l−1}): the same for a square matrix with j_r = j_c = j, at constant 1.
+
+    **Symbols → arguments.** fan_out, fan_in: d_l, d_{l−1} >= 1 · row_nonzeros, column_nonzeros:
+    j_r, j_c, the most in a row and in a column, >= 0. Integers.
+
+    **Shapes.** Lists (L,); the result is (L,). **Returns** numbers of rows.
+
+    **Order-only.** The constant is not given; `prunecert sketch` measures the m that is needed.
+
+    **Fails loudly.** InputError where lists differ in length or a number is out of its range.
+
+    **Source.** Dasarathy, Shah, Bhaskar and Nowak, IEEE T-IT 61(3) 2015, arXiv:1303.6544.
+    THEORY 1.7. Deviation: the rectangular form is ours.
+
+    **Example.** √(3·784)·ln 784 = 323.2:
+
+    >>> sketch_rows([784], [784], [3], [3]).tolist()
+    [324]
+    """
+    rows, columns, in_row, in_column = per_layer(
+        fan_out=fan_out, fan_in=fan_in, row_nonzeros=row_nonzeros, column_nonzeros=column_nonzeros
+    )
+    spread = np.maximum(in_column * rows, in_row * columns)
+    needed = np.ceil(np.sqrt(spread) * np.log(np.maximum(rows, columns)))
+    return np.asarray(needed, np.int64)
+
+
 def pattern_failure(fan_out: ArrayLike, fan_in: ArrayLike, lambda_l: ArrayLike) -> Floats:
     """1/lambda_l + max(d_l, d_{l−1})^{−1/3}: the failure the source allows itself, per layer.
 

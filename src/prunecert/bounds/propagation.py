@@ -210,36 +210,42 @@ def output_change_with_biases(
 
 
 def rounding_norm_upper(
-    rounding_step: float, nonzeros: int, row_nonzeros: int, column_nonzeros: int
-) -> float:
-    """Upper bound on the spectral norm of what rounding the kept weights changes.
+    rounding_step: ArrayLike,
+    nonzeros: ArrayLike,
+    row_nonzeros: ArrayLike,
+    column_nonzeros: ArrayLike,
+) -> Floats:
+    """Upper bounds on the spectral norms of what rounding the kept weights changes, per layer.
 
     **Statement.** Kept weights rounded to the nearest multiple of rho, zeros left alone, change
     the matrix by D with entries at most rho/2, so ‖D‖₂ <= (rho/2)·√min(nonzeros, j_r·j_c):
     ‖D‖₂ <= ‖D‖_F, and ‖D‖₂² <= ‖D‖₁‖D‖_∞. Add it to ‖Δ^l‖ in any form of 1.4.
 
-    **Symbols → arguments.** rounding_step: rho >= 0 · nonzeros: of the matrix · row_nonzeros,
+    **Symbols → arguments.** rounding_step: rho_l >= 0 · nonzeros: of the matrix · row_nonzeros,
     column_nonzeros: j_r, j_c, the most in a row, in a column. Integers >= 0.
 
-    **Shapes.** Numbers. **Returns** a norm in the unit of the weights, rounded up.
+    **Shapes.** Lists (L,); the result is (L,). **Returns** norms in the unit of the weights,
+    rounded up.
 
     **Certified.** By construction: rounding to nearest. No chance.
 
-    **Fails loudly.** InputError where an argument is out of its range.
+    **Fails loudly.** InputError where lists differ in length or a number is out of its range.
 
     **Source.** THEORY 1.5, 2.13.
 
     **Example.**
 
-    >>> round(rounding_norm_upper(0.5, 4, 2, 2), 9)
-    0.5
+    >>> rounding_norm_upper([0.5], [4], [2], [2]).round(9).tolist()
+    [0.5]
     """
-    require_number("rounding_step", rounding_step, 0.0, 1e300, "rounding_step >= 0, finite")
-    given = {"nonzeros": nonzeros, "row_nonzeros": row_nonzeros, "column_nonzeros": column_nonzeros}
-    for name, count in given.items():
-        require_number(name, count, 0, 2**62, f"{name} >= 0")
-    entries = min(nonzeros, row_nonzeros * column_nonzeros)
-    return rounding_step / 2.0 * math.sqrt(entries) * (1.0 + SLACK)
+    step, total, in_row, in_column = per_layer(
+        rounding_step=rounding_step,
+        nonzeros=nonzeros,
+        row_nonzeros=row_nonzeros,
+        column_nonzeros=column_nonzeros,
+    )
+    entries = np.minimum(total, in_row * in_column)
+    return np.asarray(step / 2.0 * np.sqrt(entries) * (1.0 + SLACK))
 
 
 def _checked(

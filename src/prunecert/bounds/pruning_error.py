@@ -31,6 +31,29 @@ def drop_share(pruning_d: float) -> float:
     return math.sqrt(pruning_d / (pruning_d + 2.0))
 
 
+def kept_fraction_expected(pruning_d: float) -> float:
+    """Expected fraction chi = 1 − √(d/(d+2)) of the weights kept, for Gaussian weights.
+
+    **Statement.** For w ~ N(0, Ψ), any Ψ, kept with probability 1 − exp(−w²/(d·Ψ)): P[kept] = chi.
+
+    **Symbols → arguments.** pruning_d: d, >= 0. **Shapes.** Numbers.
+
+    **Returns** the expectation, not rounded: a prediction, not a bound.
+
+    **Order-only.** The weights are assumed Gaussian; the fraction of one draw scatters around it.
+
+    **Fails loudly.** InputError where d is out of its range.
+
+    **Source.** Guha, Dubey and Huo, arXiv:2305.18789v2. THEORY 1.2.
+
+    **Example.** √(d/(d+2)) = 1/2 at d = 2/3:
+
+    >>> round(kept_fraction_expected(2 / 3), 12)
+    0.5
+    """
+    return 1.0 - drop_share(pruning_d)
+
+
 def removed_second_moment(pruning_d: float, variance: ArrayLike) -> Floats:
     """EΔ² = Ψ(d/(d+2))^{3/2} of one entry, for weights w ~ N(0, Ψ); EΔ = 0 (THEORY 1.2).
 
@@ -269,9 +292,21 @@ def removed_norm_redraws(redrawn_norms: ArrayLike, delta: float) -> float:
 
 
 def removed_norm_measured(weight: ArrayLike, kept: ArrayLike) -> float:
-    """Upper bound on ‖Δ‖₂ = ‖W∘(1 − kept)‖₂ of one mask, by `spectral_norm_upper`; no chance.
+    """Upper bound on ‖Δ‖₂ of one mask that is known: a float64 SVD, no chance at all.
 
-    weight: (out, in), finite · kept: the mask, same shape, True = kept.
+    **Statement.** ‖W∘(1 − kept)‖₂ <= the value (`spectral_norm_upper`).
+
+    **Symbols → arguments.** weight: W, finite · kept: the mask, True = kept.
+
+    **Shapes.** (out, in), (out, in). **Returns** a norm in the unit of the weights, rounded up.
+
+    **Certified.** Checked: this is the mask in use. Nothing is said about the sample.
+
+    **Fails loudly.** InputError where shapes differ or kept is no mask.
+
+    **Source.** THEORY 1.3.
+
+    **Example.**
 
     >>> round(removed_norm_measured([[3.0, 4.0]], [[True, False]]), 6)
     4.0

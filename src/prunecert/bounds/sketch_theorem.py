@@ -40,6 +40,7 @@ def mbp_sketch_theorem_terms(
     lambda_l: ArrayLike,
     epsilon_l: ArrayLike,
     rho_l: ArrayLike,
+    rounding_norm: ArrayLike,
 ) -> dict[str, Any]:
     """Every part of `mbp_sketch_as_in_theorem`, with its conditions; same arguments and errors.
 
@@ -48,23 +49,23 @@ def mbp_sketch_theorem_terms(
     holds, relative_sum: as `output_change_terms`.
 
     >>> one = [1.0]
-    >>> mbp_sketch_theorem_terms([1, 9], one, one, one, one, 1.0, 0.0, one, one, [0.5])["chi"]
+    >>> mbp_sketch_theorem_terms([1, 9], one, one, one, one, 1.0, 0.0, one, one, [0.5], one)["chi"]
     1.0
     """
     found = floats("margins", margins)
     if found.ndim != 1 or found.size == 0:
         raise InputError("margins must be a list with at least one entry")
-    rows, columns, norms, factor, excess, rho = per_layer(
+    rows, columns, norms, factor, excess, rho, rounding = per_layer(
         fan_out=fan_out,
         fan_in=fan_in,
         spectral_norm=spectral_norm,
         lambda_l=lambda_l,
         epsilon_l=epsilon_l,
         rho_l=rho_l,
+        rounding_norm=rounding_norm,
     )
     widest = np.maximum(rows, columns)
     nonzeros = pattern_as_in_paper(rows, columns, pruning_d, factor)
-    rounding = rho / 2.0 * np.minimum(np.sqrt(rows * columns), nonzeros)
     removed = excess * removed_norm_latala(rows, columns, pruning_d, variance)
     change = output_change_terms(norms, removed + rounding, input_norm)
     parameters = nonzeros * rows * np.log(widest) ** 2 * np.log(1.0 / rho)
@@ -94,6 +95,7 @@ def mbp_sketch_as_in_theorem(
     lambda_l: ArrayLike,
     epsilon_l: ArrayLike,
     rho_l: ArrayLike,
+    rounding_norm: ArrayLike,
 ) -> float:
     """Order-only value for the pruned network of the seed paper, as its theorem states it.
 
@@ -106,7 +108,9 @@ def mbp_sketch_as_in_theorem(
     **Symbols → arguments.** margins: of the n training samples, finite · fan_out, fan_in: d_l,
     d_{l−1}, integers >= 1 · spectral_norm: ‖A^l‖₂ > 0 · variance: Ψ_l > 0 · input_norm: B >= 0 ·
     pruning_d: d >= 0 · lambda_l, epsilon_l >= 1: what the pattern and the norm may exceed their
-    means by, at failures 1/lambda_l and 1/epsilon_l · 0 < rho_l < 1: step of the kept weights.
+    means by, at failures 1/lambda_l and 1/epsilon_l · 0 < rho_l < 1: step of the kept weights ·
+    rounding_norm: rounding_l >= 0, the spectral norm of what rounding changes
+    (`rounding_norm_upper`).
 
     **Shapes.** n margins (n,), L layers (L,), numbers. **Returns** a number >= 0 without unit,
     not rounded; values far above 1 are the rule.
@@ -118,13 +122,13 @@ def mbp_sketch_as_in_theorem(
     Where the condition on the removed norms fails the value is still given, with holds = False.
 
     **Source.** Guha, Dubey and Huo, arXiv:2305.18789v2. THEORY 1.8, 1.3–1.7. Deviation: rounding
-    adds (rho_l/2)·min(√(d_l d_{l−1}), 3·lambda_l·chi·max(d_l, d_{l−1})) to each removed norm
-    (1.5); unspecified constants are 1 and the exponent of the recovery's failure is 1.
+    is a second removed part (1.5); unspecified constants are 1 and the exponent of the recovery's
+    failure is 1.
 
     **Example.** One entry has ln 1 = 0, so what remains are the margins within gamma:
 
     >>> one = [1.0]
-    >>> mbp_sketch_as_in_theorem([1e-9, 9], one, one, one, one, 1.0, 0.0, one, one, [0.5])
+    >>> mbp_sketch_as_in_theorem([1e-9, 9], one, one, one, one, 1.0, 0.0, one, one, [0.5], [0.1])
     0.5
     """
     terms = mbp_sketch_theorem_terms(
@@ -138,6 +142,7 @@ def mbp_sketch_as_in_theorem(
         lambda_l,
         epsilon_l,
         rho_l,
+        rounding_norm,
     )
     return float(terms["value"])
 

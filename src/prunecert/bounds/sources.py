@@ -14,10 +14,13 @@ GUHA_THEOREM = Source(
     theorem="the generalization bound",
     version="v2",
     identifier="arXiv:2305.18789",
-    deviation="constants that the source leaves open are 1; rounding enters the removed norms",
+    deviation="constants that the source leaves open are 1; rounding is a second removed part",
 )
 GUHA_CODE = replace(
     GUHA_THEOREM, theorem="", version="v2, experiment code", deviation="none: as coded"
+)
+GUHA_MOMENTS = replace(
+    GUHA_THEOREM, theorem="moments of Bernoulli pruning", deviation="none: an expectation"
 )
 GUHA_LATALA = replace(
     GUHA_THEOREM,
@@ -71,6 +74,31 @@ ONE_LAYER_AT_A_TIME = Source(
     year=2026,
     title="Changing one layer at a time",
     deviation="sharper than Guha et al. 2023 and Neyshabur et al. 2018, Lemma 2",
+)
+MEASURED = Source(
+    key="golub2013",
+    authors="Gene H. Golub and Charles F. Van Loan",
+    year=2013,
+    title="Matrix Computations",
+    theorem="8.6",
+    version="4th edition",
+    deviation="times 1 + 1e-9 for the rounding of the decomposition",
+)
+ROUNDED = Source(
+    key="prunecert2026",
+    authors="prunecert",
+    year=2026,
+    title="The norm of a matrix of small entries with few in each row and column",
+    deviation="the seed paper names rounding and gives its norm no bound",
+)
+DASARATHY = Source(
+    key="dasarathy2015",
+    authors="Gautam Dasarathy, Parikshit Shah, Badri Narayan Bhaskar and Robert D. Nowak",
+    year=2015,
+    title="Sketching Sparse Matrices, Covariances, and Graphs via Tensor Products",
+    version="IEEE Transactions on Information Theory 61(3)",
+    identifier="arXiv:1303.6544",
+    deviation="constant 1; the rectangular form is ours",
 )
 COUNTING = Source(
     key="prunecert2026",

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from prunecert.bounds import holdout, occam, selection, sketching
-from prunecert.bounds.pruning_table import COMPARATOR_ROWS
+from prunecert.bounds.capacity_table import CAPACITY_ROWS, CAPACITY_TERMS
+from prunecert.bounds.step_table import STEP_ROWS
 from prunecert.inversions import round_up
 from prunecert.types import (
     Assumption,
@@ -269,11 +270,15 @@ _ROWS = (
     ),
 )
 
-BOUNDS: dict[str, BoundSpec] = {row.name: row for row in (*_ROWS, *COMPARATOR_ROWS)}
+# What a network's evidence can be asked; STEPS speak of masks and matrices, from plain numbers.
+BOUNDS: dict[str, BoundSpec] = {row.name: row for row in (*_ROWS, *CAPACITY_ROWS)}
+STEPS: dict[str, BoundSpec] = {row.name: row for row in STEP_ROWS}
+STATEMENTS: dict[str, BoundSpec] = {**BOUNDS, **STEPS}
 
 # What is shown beside a number, where that is more than the counts it was computed from.
-TERMS: dict[str, Callable[..., Mapping[str, float]]] = {
+TERMS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "mbp-sketch-as-published": sketching.mbp_sketch_terms,
+    **CAPACITY_TERMS,
 }
 
 # --------------------------------------------------------------------------- statement × evidence
@@ -287,7 +292,9 @@ def evaluate(spec: BoundSpec, evidence: Evidence, delta: float) -> Result:
     InputError where delta or a number in the evidence is out of its range.
     """
     if spec.from_evidence is None:
-        return NotApplicable(spec.name, "it is about a list of networks: see `prunecert select`")
+        about = "a mask or a matrix: see `prunecert diagnose`"
+        about = about if spec.name in STEPS else "a list of networks: see `prunecert select`"
+        return NotApplicable(spec.name, f"it is about {about}")
     missing = [need for need in spec.needs if need not in evidence]
     if missing:
         return NotApplicable(spec.name, f"it needs what was not measured: {', '.join(missing)}")

@@ -73,14 +73,17 @@ def bounds(
     delta: Delta = 0.05,
 ) -> None:
     """Every statement of the tool; with evidence, what each says about it."""
-    from prunecert.bounds.table import BOUNDS, evaluate_all
+    from prunecert.bounds.table import BOUNDS, STEPS, evaluate_all
     from prunecert.inversions import require_open_unit
 
     terminal = Terminal()
     require_open_unit("delta", delta)
     if evidence is None:
-        rows = [(s.name, s.kind, s.summary) for s in BOUNDS.values()]
-        terminal.table(("statement", "kind", "what it says"), rows)
+        for columns, table in (
+            (("statement about a network", "kind", "what it says"), BOUNDS),
+            (("step of the argument", "kind", "what it says"), STEPS),
+        ):
+            terminal.table(columns, [(s.name, s.kind, s.summary) for s in table.values()])
         return
     from prunecert.results import read_evidence
 
@@ -123,24 +126,26 @@ def bound(
     answer = np.asarray(spec.function(**values))
     terminal = Terminal()
     if spec.kind == "order-only":
-        terminal.line(f"{spec.name}: {float(answer):.6g} (order-only: bounds nothing)")
+        shown = ", ".join(f"{float(value):.6g}" for value in answer.ravel())
+        terminal.line(f"{spec.name}: {shown} (order-only: bounds nothing)")
         return
     from prunecert.inversions import round_up
 
-    shown = [f"{float(round_up(v)):.6f}" for v in answer.ravel()]
+    whole = answer.dtype.kind == "i"
+    shown = [str(v) if whole else f"{float(round_up(v)):.6f}" for v in answer.ravel()]
     terminal.line(f"{spec.quantity} ≤ {', '.join(shown)} ({spec.kind}, {spec.name})")
 
 
 def _spec(name: str) -> BoundSpec:
-    from prunecert.bounds.table import BOUNDS
+    from prunecert.bounds.table import STATEMENTS
 
-    if name not in BOUNDS:
+    if name not in STATEMENTS:
         import difflib
 
-        near = difflib.get_close_matches(name, BOUNDS, 1)
+        near = difflib.get_close_matches(name, STATEMENTS, 1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"no statement {name!r}: {hint}expected one of {', '.join(BOUNDS)}")
-    return BOUNDS[name]
+        raise InputError(f"no statement {name!r}: {hint}expected one of {', '.join(STATEMENTS)}")
+    return STATEMENTS[name]
 
 
 def _arguments(spec: BoundSpec, words: list[str]) -> dict[str, Any]:

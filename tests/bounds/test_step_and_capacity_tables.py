@@ -17,13 +17,8 @@ from prunecert.bounds import (
     pruning_error,
     sketch_theorem,
 )
-from prunecert.bounds.pruning_table import (
-    PRUNING_ROWS,
-    PRUNING_TERMS,
-    STEP_ROWS,
-    STEPS,
-)
-from prunecert.bounds.table import BOUNDS, evaluate
+from prunecert.bounds.capacity_table import CAPACITY_ROWS
+from prunecert.bounds.table import BOUNDS, STEPS, TERMS, evaluate
 from prunecert.testing import check_bound, sample_evidence
 from prunecert.types import (
     PARTS,
@@ -34,12 +29,12 @@ from prunecert.types import (
     NotApplicable,
 )
 
-ROWS = {row.name: row for row in (*PRUNING_ROWS, *STEP_ROWS)}
+ROWS = {row.name: row for row in (*CAPACITY_ROWS, *STEPS.values())}
 MODULES = [comparators, norms, pattern, propagation, pruning_error, sketch_theorem]
 
 
 def test_names_are_unique():
-    assert len(ROWS) == len(PRUNING_ROWS) + len(STEP_ROWS) == 22
+    assert len(ROWS) == len(CAPACITY_ROWS) + len(STEPS) == 26
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: m.__name__)
@@ -72,17 +67,22 @@ def test_kinds():
     conditional = {name for name, row in ROWS.items() if row.kind == "conditional"}
     assert conditional == {"removed-norm-gaussian", "pattern-gaussian"}
     order_only = {name for name, row in STEPS.items() if row.kind == "order-only"}
-    assert order_only == {"removed-norm-latala", "pattern-as-in-paper"}
-    assert all(row.kind == "order-only" for row in PRUNING_ROWS)
+    assert order_only == {
+        "kept-fraction",
+        "removed-norm-latala",
+        "pattern-as-in-paper",
+        "sketch-rows",
+    }
+    assert all(row.kind == "order-only" for row in CAPACITY_ROWS)
 
 
 def test_no_step_stands_on_a_risk_axis():
-    for row in STEP_ROWS:
-        assert row.unit in ("norm", "weights", "length")
+    for row in STEPS.values():
+        assert row.unit in ("norm", "weights", "length", "rows", "share of weights")
         assert row.from_evidence is None
 
 
-@pytest.mark.parametrize("row", PRUNING_ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", CAPACITY_ROWS, ids=lambda row: row.name)
 def test_every_capacity_is_read_off_evidence(row):
     evidence = sample_evidence()
     result = evaluate(row, evidence, 0.05)
@@ -104,11 +104,11 @@ def test_the_theorem_is_evaluated_at_the_d_of_the_published_form():
     assert (1 / given["epsilon_l"]).sum() == pytest.approx(0.02, rel=1e-12)
     # Ψ of a mean of 0: 3²/(8·16), 2²/(4·8)
     assert given["variance"] == pytest.approx([9 / 128, 4 / 32], rel=1e-12)
-    terms = PRUNING_TERMS["mbp-sketch-as-in-theorem"](**given)
+    terms = TERMS["mbp-sketch-as-in-theorem"](**given)
     assert {"probability_left", "holds", "gamma", "chi"} <= set(terms)
 
 
-NORM_ROWS = [row for row in PRUNING_ROWS if "layers" in row.needs]
+NORM_ROWS = [row for row in CAPACITY_ROWS if "layers" in row.needs]
 
 
 @pytest.mark.parametrize("row", NORM_ROWS, ids=lambda row: row.name)
@@ -123,7 +123,7 @@ def test_norms_cover_relu_chains_only(row):
 @pytest.mark.parametrize("smallest", [0.0, -0.3])
 def test_comparators_need_a_positive_margin(smallest):
     evidence = sample_evidence() | {"margins": Margins(np.array([1.0, smallest]), "train")}
-    for row in PRUNING_ROWS:
+    for row in CAPACITY_ROWS:
         result = evaluate(row, evidence, 0.05)
         if row.name in ("mbp-sketch-as-in-theorem", "strong-ticket"):
             assert isinstance(result, CapacityMeasure)

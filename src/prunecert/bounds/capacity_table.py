@@ -1,9 +1,4 @@
-"""The rows of magnitude-based pruning: capacities of a network, and the steps of the argument.
-
-`PRUNING_ROWS` speak about a network and a sample, like every row of the table. `STEP_ROWS` do
-not: they bound a norm, a count or a change of the output over the draw of a mask, so they have no
-evidence door and never stand beside a risk.
-"""
+"""The order-only rows: the seed paper's theorem, its tickets, and what they are compared with."""
 
 from __future__ import annotations
 
@@ -12,38 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from prunecert.bounds import (
-    comparators,
-    pattern,
-    propagation,
-    pruning_error,
-    sketch_theorem,
-    sketching,
-    sources,
-)
-from prunecert.types import (
-    Assumption,
-    BoundSpec,
-    Evidence,
-    InputError,
-    Kind,
-    Layers,
-    Source,
-    kind_of,
-)
+from prunecert.bounds import comparators, sketch_theorem, sketching, sources
+from prunecert.types import BoundSpec, Evidence, InputError, Layers, Source
 
 RHO = 2.0**-8  # step of the kept weights in the theorem's form, where only evidence is given
-
-# --------------------------------------------------------------------------- assumptions
-
-DRAWN = Assumption("entries were dropped independently with these probabilities", "by construction")
-FIRST_DRAW = Assumption("the mask is the first draw, not one that was chosen", "declared")
-GAUSSIAN = Assumption("the weights are independent Gaussians of mean 0", "assumed")
-CHAIN = Assumption("the network is a chain of linear layers and ReLU", "checked")
-NORMS = Assumption("every norm given is an upper bound", "checked")
-SMALL = Assumption(
-    "every removed norm is at most the layer's over L, or the ratios sum to at most 1.75", "checked"
-)
 
 # --------------------------------------------------------------------------- evidence to arguments
 
@@ -117,6 +84,7 @@ def _theorem_arguments(evidence: Evidence, delta: float) -> dict[str, Any]:
         "lambda_l": factor,
         "epsilon_l": factor,
         "rho_l": np.full(len(layers.names), RHO),
+        "rounding_norm": RHO / 2.0 * np.sqrt(layers.fan_out * layers.fan_in),
     }
 
 
@@ -156,7 +124,6 @@ def _comparator(
     return _capacity(name, function, summary, source, needs, _norm_arguments(*norms))
 
 
-# no twin for the ticket yet, and the theorem's rounding is open: not among the statements
 FORM_ROWS = (
     _capacity(
         "mbp-sketch-as-in-theorem",
@@ -232,152 +199,10 @@ COMPARATOR_ROWS = (
 )
 
 
-def _step(
-    name: str,
-    function: Callable[..., Any],
-    quantity: str,
-    unit: str,
-    summary: str,
-    source: Source,
-    *assumptions: Assumption,
-) -> BoundSpec:
-    """A statement over the draw of a mask, or none at all; order-only where nothing is assumed."""
-    kind: Kind = kind_of(assumptions) if assumptions else "order-only"
-    return BoundSpec(
-        name, function, kind, quantity, summary, source, assumptions=assumptions, unit=unit
-    )
-
-
-_REMOVED = ("spectral norm of what pruning removes", "norm")
-_NONZEROS = ("most nonzeros of a row or column", "weights")
-_CHANGE = ("change of the output", "length")
-
-PRUNING_ROWS = (*FORM_ROWS, *COMPARATOR_ROWS)
-
-STEP_ROWS = (
-    _step(
-        "removed-norm-latala",
-        pruning_error.removed_norm_latala,
-        *_REMOVED,
-        "Gaussian weights, unknown constant, as in the seed paper",
-        sources.GUHA_LATALA,
-    ),
-    _step(
-        "removed-norm-gaussian",
-        pruning_error.removed_norm_gaussian,
-        *_REMOVED,
-        "Gaussian weights, explicit",
-        sources.DAVIDSON,
-        DRAWN,
-        FIRST_DRAW,
-        GAUSSIAN,
-    ),
-    _step(
-        "removed-norm-bernstein",
-        pruning_error.removed_norm_bernstein,
-        *_REMOVED,
-        "the trained weights, whatever they are: matrix Bernstein",
-        sources.TROPP_BERNSTEIN,
-        DRAWN,
-        FIRST_DRAW,
-    ),
-    _step(
-        "removed-norm-cumulants",
-        pruning_error.removed_norm_cumulants,
-        *_REMOVED,
-        "the trained weights, whatever they are: exact cumulants",
-        sources.TROPP_MASTER,
-        DRAWN,
-        FIRST_DRAW,
-    ),
-    _step(
-        "removed-norm-redraws",
-        pruning_error.removed_norm_redraws,
-        *_REMOVED,
-        "the r-th largest norm of N other draws of the mask",
-        sources.RANKS,
-        DRAWN,
-        FIRST_DRAW,
-        NORMS,
-    ),
-    _step(
-        "output-change",
-        propagation.output_change_upper,
-        *_CHANGE,
-        "one layer at a time, no condition",
-        sources.ONE_LAYER_AT_A_TIME,
-        CHAIN,
-        NORMS,
-    ),
-    _step(
-        "output-change-at-input",
-        propagation.output_change_at_input,
-        *_CHANGE,
-        "one layer at a time, on inputs that were measured",
-        sources.ONE_LAYER_AT_A_TIME,
-        CHAIN,
-        NORMS,
-    ),
-    _step(
-        "output-change-telescoped",
-        propagation.output_change_telescoped,
-        *_CHANGE,
-        "from the norms of the layers and of what was removed, no condition",
-        sources.ONE_LAYER_AT_A_TIME,
-        CHAIN,
-        NORMS,
-    ),
-    _step(
-        "output-change-as-in-paper",
-        propagation.output_change_as_in_paper,
-        *_CHANGE,
-        "the seed paper's form, where its condition holds",
-        sources.GUHA_PROPAGATION,
-        CHAIN,
-        NORMS,
-        SMALL,
-    ),
-    _step(
-        "output-change-with-biases",
-        propagation.output_change_with_biases,
-        *_CHANGE,
-        "by recursion through layers with biases, no condition",
-        sources.ONE_LAYER_AT_A_TIME,
-        CHAIN,
-        NORMS,
-    ),
-    _step(
-        "pattern-as-in-paper",
-        pattern.pattern_as_in_paper,
-        *_NONZEROS,
-        "Gaussian weights, as in the seed paper",
-        sources.GUHA_PATTERN,
-    ),
-    _step(
-        "pattern-gaussian",
-        pattern.pattern_gaussian,
-        *_NONZEROS,
-        "Gaussian weights, binomial quantile",
-        sources.COUNTING,
-        DRAWN,
-        FIRST_DRAW,
-        GAUSSIAN,
-    ),
-    _step(
-        "pattern-poisson-binomial",
-        pattern.pattern_poisson_binomial,
-        *_NONZEROS,
-        "the trained weights, whatever they are: exact law of every row and column",
-        sources.COUNTING,
-        DRAWN,
-        FIRST_DRAW,
-    ),
-)
-
-STEPS: dict[str, BoundSpec] = {row.name: row for row in STEP_ROWS}
+CAPACITY_ROWS = (*FORM_ROWS, *COMPARATOR_ROWS)
 
 # What is shown beside a number, as `TERMS` of the table.
-PRUNING_TERMS: dict[str, Callable[..., Mapping[str, Any]]] = {
+CAPACITY_TERMS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "mbp-sketch-as-in-theorem": sketch_theorem.mbp_sketch_theorem_terms,
     "strong-ticket": sketch_theorem.ticket_terms,
 }
