@@ -55,7 +55,6 @@ def smallest_code(
     """The bytes with the smallest certificate found on this sample."""
     architecture = network.architecture
     probe = take_probe(sample, batch_size, device)
-    tensors, notes = simplified(network, probe, device)
 
     def count_errors(candidate: dict[str, torch.Tensor]) -> int:
         found = measuring.run(architecture.build(candidate), probe, device=device)
@@ -65,25 +64,42 @@ def smallest_code(
         bound = float(occam_kl_upper(errors, sample.n, bits, delta))
         return bound if bound < 0.999 else 1 + errors / sample.n  # still a direction when vacuous
 
-    with stage("searching the precision", 0) as tick:
-        best = search_precision(
-            tensors,
-            architecture.specs,
-            architecture.view.groups,
-            count_errors,
-            bound_of,
-            on_step=lambda: tick(1),
-        )
-    words = {name: str(precision) for name, precision in best.precisions.items()}
-    return BestCode(architecture.encode(best.tensors, best.choices), words, notes)
+    def searched() -> tuple[float, BestCode]:
+        tensors, notes = simplified(network, probe, device)
+        with stage("searching the precision", 0) as tick:
+            best = search_precision(
+                tensors,
+                architecture.specs,
+                architecture.view.groups,
+                count_errors,
+                bound_of,
+                on_step=lambda: tick(1),
+            )
+        words = {name: str(precision) for name, precision in best.precisions.items()}
+        coded = architecture.encode(best.tensors, best.choices)
+        bound = bound_of(count_errors(best.tensors), coded.code.bits)
+        return bound, BestCode(coded, words, notes)
+
+    def seeded(seed: int) -> tuple[float, BestCode]:
+        tensors, notes = simplified(network, probe, device, in_place=True)
+        coded = architecture.encode(tensors, seed=seed)
+        said = f"signs drawn from seed {seed}: hidden units keep their places"
+        bound = bound_of(count_errors(tensors), coded.code.bits)
+        return bound, BestCode(coded, {}, (said, *notes))
+
+    found = [searched()]
+    if network.sign_seed is not None:
+        found.append(seeded(network.sign_seed))
+    return min(found, key=lambda pair: pair[0])[1]
 
 
 def simplified(
-    network: Network, probe: Probe, device: str
+    network: Network, probe: Probe, device: str, *, in_place: bool = False
 ) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """Dead units removed, hidden units renumbered, unread buffers zeroed: the same function.
 
-    The layer view proves it; one batch checks it, and on a difference the weights stay as given.
+    `in_place`: the units keep their numbers, since seeded signs belong to places. The layer view
+    proves it; one batch checks it, and on a difference the weights stay as given.
     """
     view = network.architecture.view
     given = {
@@ -91,7 +107,7 @@ def simplified(
         for name, t in network.tensors.items()
     }
     smaller, removed = remove_dead_units(view, given)
-    smaller = renumber(view, smaller)
+    smaller = smaller if in_place else renumber(view, smaller)
     before, after = (
         measuring.logits(network.architecture.build(t).to(device), probe.held[0][0], probe.name)
         for t in (network.tensors, smaller)

@@ -14,6 +14,7 @@ from torch import nn
 
 from prunecert.certificate import ModelField, NetworkField, named, sha256
 from prunecert.coding import Choice, CodedNetwork, DecodedNetwork, decode_network, encode_network
+from prunecert.coding.prng import SEEDS
 from prunecert.models.layers import LayerView, layer_view
 from prunecert.models.loading import LoadedModel, TensorSpec, load_model, plain, tensor_specs
 from prunecert.models.weights import apply_weights, load_weights, safetensors_bytes
@@ -54,9 +55,12 @@ class Architecture:
         return apply_weights(self.module, tensors)
 
     def encode(
-        self, tensors: Mapping[str, torch.Tensor], choices: Mapping[str, Choice] | None = None
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        choices: Mapping[str, Choice] | None = None,
+        seed: int | None = None,
     ) -> CodedNetwork:
-        return encode_network(tensors, self.specs, self.view.groups, self.code, choices)
+        return encode_network(tensors, self.specs, self.view.groups, self.code, choices, seed)
 
     def decode(self, data: bytes) -> DecodedNetwork:
         """The network in `data`; CodeError where it names another architecture."""
@@ -124,6 +128,12 @@ class Network:
         return safetensors_bytes(self.tensors)
 
     @property
+    def sign_seed(self) -> int | None:
+        """The seed of the frozen signs that the weights are said to have kept (a supermask)."""
+        ticket = self.log.get("supermask")
+        return None if ticket is None else int(ticket["seed"])
+
+    @property
     def sparsity(self) -> float:
         """Fraction of zeros among the prunable weights."""
         names = self.architecture.prunable()
@@ -159,6 +169,8 @@ def read_log(metadata: Mapping[str, str]) -> dict[str, Any]:
         for used in found.get("trained_on", []):
             named(used["sample"])
             range(used["start"], used["stop"])
+        if "supermask" in found:
+            range(SEEDS).index(found["supermask"]["seed"])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, InputError):
         return {}
     return dict(found)

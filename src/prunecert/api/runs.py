@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ CONFIG, MODEL, LOG, CHECKPOINT = (
 )
 IN_MEMORY_BYTES = 4 << 30
 CHECKPOINT_EVERY = 500
+
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,32 @@ def _concatenated(inputs: list[Any]) -> Any:
 def train_run(
     model: Architecture, sample: Sample, recipe: Recipe, folder: str | Path, stage: Stage = quiet
 ) -> Network:
-    """Train a model from its seeded initialisation into `folder`.
+    """Train a model from its seeded initialisation into `folder`; see `run_in`."""
+    return run_in(
+        folder, model, sample, recipe, lambda: initial(model, recipe.seed), state_of, stage
+    )
+
+
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a module, on their own."""
+    return {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
+
+
+def run_in(
+    folder: str | Path,
+    model: Architecture,
+    sample: Sample,
+    recipe: Recipe,
+    start: Callable[[], M],
+    tensors_of: Callable[[M], dict[str, Tensor]],
+    stage: Stage = quiet,
+    said: Mapping[str, Any] = MappingProxyType({}),
+) -> Network:
+    """Train what `start` builds and keep the tensors that are found in it afterwards.
 
     A finished run is read, not repeated; an interrupted one goes on from its last checkpoint. A
-    folder that holds a run with another configuration is refused.
+    folder that holds a run with another configuration is refused. `said` belongs to the
+    configuration and to the run log in the weights.
     """
     place = Path(folder)
     config = {
@@ -137,11 +162,12 @@ def train_run(
         "model_sha256": model.sha256,
         "data": located(sample),
         **asdict(recipe),
+        **said,
     }
     run = open_run(place, config)
     if (place / MODEL).exists():
         return open_network(place / MODEL, model)
-    module = initial(model, recipe.seed)
+    module = start()
     state = _load_state(place / CHECKPOINT)
     log = fit(
         module,
@@ -151,8 +177,8 @@ def train_run(
         on_checkpoint=lambda s: run.write(CHECKPOINT, _dump_state(s)),
         resume=state,
     )
-    tensors = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
-    run_log = {"trained_on": [located(sample)], "recipe": asdict(recipe)}
+    tensors = tensors_of(module)
+    run_log = {"trained_on": [located(sample)], "recipe": asdict(recipe), **said}
     run.write(LOG, (json.dumps({"losses": log.losses}) + "\n").encode())
     run.write(MODEL, safetensors_bytes(tensors, with_log(run_log)))
     (place / CHECKPOINT).unlink(missing_ok=True)

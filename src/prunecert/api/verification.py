@@ -183,7 +183,7 @@ class _Check:
             raise CodeError(f"{name}: sha256 differs from the recorded one")
         with self.options.stage(f"decoding {name}", 0):
             decoded = described.decode(data)
-            again = described.encode(decoded.tensors, decoded.choices)
+            again = described.encode(decoded.tensors, decoded.choices, decoded.seed)
         if again.data != data:
             raise CodeError(f"{name}: re-encoding what it decodes to gives other bytes")
         if any(not torch.isfinite(t.float()).all() for t in decoded.tensors.values()):

@@ -90,6 +90,61 @@ def train(
 
 
 @app.command(rich_help_panel=PRUNE)
+def supermask(
+    model: Model,
+    data: Data,
+    density: Annotated[
+        float, typer.Option("--density", help="Fraction of the weights kept, above 0, at most 1.")
+    ],
+    out: Out,
+    scope: Annotated[
+        str, typer.Option("--scope", help="global, layerwise, uniform+, erk, lamp, per-output")
+    ] = "global",
+    epochs: Annotated[int, typer.Option("--epochs", min=0, help="Passes.")] = 20,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 128,
+    learning_rate: Annotated[
+        Optional[float],
+        typer.Option("--lr", min=0.0, help="Default: 10 x density (sgd), 0.001 (adamw)."),
+    ] = None,
+    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd or adamw.")] = "sgd",
+    weight_decay: Annotated[float, typer.Option("--weight-decay", min=0.0)] = 0.0,
+    sample: SampleName = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Choose weights to keep among frozen random ones: a network that is only its mask.
+
+    Weights are one size per layer, with signs drawn from the seed; biases are zero. What is trained
+    is which weights to keep, and a certificate pays for that and the seed, not for values.
+    """
+    from prunecert.api import architecture, sample_of
+    from prunecert.api.runs import MODEL, Recipe
+    from prunecert.api.supermasks import supermask_run
+    from prunecert.supermask import Ticket
+
+    terminal = Terminal(quiet=quiet)
+    ticket = Ticket(density, seed, scope)
+    recipe = Recipe(
+        steps=f"{epochs}ep",
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        seed=seed,
+        device=usable(device),
+    )
+    with terminal.progress() as stage:
+        chosen = sample_of(data, sample or "train", "train")
+        network = supermask_run(architecture(model), chosen, ticket, recipe, out, stage)
+    terminal.line(
+        f"kept {1 - network.sparsity:.2%} of the frozen weights of {model} (seed {seed}), trained "
+        f"on {chosen.name} of {data} for {epochs} epochs"
+    )
+    terminal.copyable(f"{out / MODEL}  sha256 {network.sha256[:16]}…")
+
+
+@app.command(rich_help_panel=PRUNE)
 def prune(
     weights: Annotated[Path, typer.Argument(metavar="W", help="Weights: .safetensors or .pt")],
     out: Out,

@@ -2,35 +2,28 @@
 
 `network.bin` = container( stream( header · tensors ) ). The decoder needs the bytes and the
 architecture (names, shapes, dtypes, unit groups), nothing else. What the encoder could choose
-(mask code, value code, grid step, dtype) is written, so choosing costs exactly its fields.
+(mask code, value code, grid step, dtype, dialect) is written, so choosing costs exactly its fields.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from prunecert.coding import container, mask_codes, value_codes
+from prunecert.coding.header import MAX_ARCHITECTURE, Header, code_header
 from prunecert.coding.mask_codes import MASK_MODES, MaskMode
 from prunecert.coding.patterns import DTYPE_LIST, from_patterns, to_patterns, width_of
-from prunecert.coding.stream import (
-    AdaptiveSymbols,
-    Reader,
-    Stream,
-    Writer,
-    positive,
-    uniform,
-)
-from prunecert.coding.value_codes import VALUE_MODES, ValueMode
+from prunecert.coding.prng import SEEDS, seeded_signs
+from prunecert.coding.stream import AdaptiveSymbols, Reader, Stream, Writer, uniform
+from prunecert.coding.value_codes import ValueMode
 from prunecert.models.groups import Slot, UnitGroup
 from prunecert.models.loading import TensorSpec
 from prunecert.types import Code, CodeError, InputError
-
-MAX_ARCHITECTURE = 1023  # integers that name a zoo architecture, at most
 
 
 @dataclass(frozen=True)
@@ -57,6 +50,7 @@ class DecodedNetwork:
     tensors: dict[str, torch.Tensor]
     architecture: tuple[int, ...]
     choices: dict[str, Choice]
+    seed: int | None = None  # that signs come from, where the file names one
 
 
 def encode_network(
@@ -65,25 +59,54 @@ def encode_network(
     groups: Sequence[UnitGroup],
     architecture: tuple[int, ...] = (),
     choices: Mapping[str, Choice] | None = None,
+    seed: int | None = None,
 ) -> CodedNetwork:
     """Write `tensors` (every slot's name present, in the slot's shape) as `network.bin`.
 
-    `architecture` are the zoo's integers, empty for a declared architecture. `Code.bits` is
-    8 · (bytes after the constant magic); `parts` splits it into header, positions, values and
-    container (length field and flush).
+    `architecture` are the zoo's integers, empty for a declared architecture. With `seed`, tensors
+    whose nonzeros are ±c with that seed's signs at their places in the full tensor may be "seeded";
+    where none is, or the seed does not pay, the file names no seed. `Code.bits` is 8 · (bytes after
+    the constant magic); `parts` splits it into header, positions, values and container (length
+    field and flush).
     """
-    if len(architecture) > MAX_ARCHITECTURE:
+    given = choices or {}
+    asked = any(choice.values == "seeded" for choice in given.values())
+    if seed is None:
+        if asked:
+            raise InputError("seeded values: expected the seed of their signs")
+        return _encoded(tensors, slots, groups, Header(architecture), given)[0]
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"seed {seed}: expected an integer from 0 to {SEEDS - 1}")
+    seeded, made = _encoded(tensors, slots, groups, Header(architecture, seed), given)
+    uses = any(choice.values == "seeded" for choice in made.values())
+    if asked and uses:
+        return seeded
+    others = {n: replace(c, values=None) if c.values == "seeded" else c for n, c in made.items()}
+    plain, _ = _encoded(tensors, slots, groups, Header(architecture), others)
+    return seeded if uses and seeded.code.bits < plain.code.bits else plain
+
+
+def _encoded(
+    tensors: Mapping[str, torch.Tensor],
+    slots: Sequence[TensorSpec],
+    groups: Sequence[UnitGroup],
+    header: Header,
+    choices: Mapping[str, Choice],
+) -> tuple[CodedNetwork, dict[str, Choice]]:
+    """The file with this header, and how each of its tensors is coded."""
+    if (count := len(header.architecture)) > MAX_ARCHITECTURE:
         raise InputError(
             f"a network file names an architecture by at most {MAX_ARCHITECTURE} integers, "
-            f"this one has {len(architecture)}"
+            f"this one has {count}"
         )
     stream = Writer()
     network = _Network(slots, groups)
-    network.code(stream, architecture, dict(tensors), choices or {})
+    made = network.code(stream, header.architecture, dict(tensors), choices, header.seed)
     data = container.pack(stream.finish())
     bits = container.code_bits(data)
     parts = {name: round(cost) for name, cost in network.costs.items()}
-    return CodedNetwork(data, Code(bits, {**parts, "container": bits - sum(parts.values())}))
+    code = Code(bits, {**parts, "container": bits - sum(parts.values())})
+    return CodedNetwork(data, code), made.choices
 
 
 def decode_network(
@@ -102,8 +125,8 @@ def value_cost_bits(tensor: torch.Tensor, choice: Choice) -> float:
     patterns = to_patterns(tensor).ravel()
     nonzeros = patterns[patterns != 0]
     if nonzeros.size:
-        choice = _best_values(nonzeros, tensor.dtype, choice)
-        _code_values(stream, tensor.dtype, choice, nonzeros, len(nonzeros))
+        choice = _best_values(nonzeros, tensor.dtype, choice, None)
+        _code_values(stream, tensor.dtype, choice, nonzeros, len(nonzeros), None)
     return stream.cost_bits
 
 
@@ -116,7 +139,6 @@ class _Network:
         self._spent = 0.0
         self._same_dtype = AdaptiveSymbols(2)
         self._mask_modes = AdaptiveSymbols(len(MASK_MODES))
-        self._value_modes = AdaptiveSymbols(len(VALUE_MODES))
 
     def code(
         self,
@@ -124,24 +146,22 @@ class _Network:
         architecture: tuple[int, ...],
         tensors: dict[str, torch.Tensor] | None,
         choices: Mapping[str, Choice],
+        seed: int | None = None,
     ) -> DecodedNetwork:
-        count = positive(stream, len(architecture) + 1) - 1
-        if count > MAX_ARCHITECTURE:
-            raise CodeError(f"the header announces {count} integers to name an architecture")
-        given = architecture or (0,) * count
-        architecture = tuple(positive(stream, number + 1) - 1 for number in given)
+        self._header = code_header(stream, Header(architecture, seed))
+        self._value_modes = AdaptiveSymbols(len(self._header.value_modes))
         boxes = self._boxes(stream, tensors)
         out: dict[str, torch.Tensor] = {}
         chosen: dict[str, Choice] = {}
-        for slot in self.slots:
+        for index, slot in enumerate(self.slots):
             if slot.alias_of is not None:
                 out[slot.name] = out[slot.alias_of]
                 continue
             tensor = None if tensors is None else tensors[slot.name]
             choice = choices.get(slot.name, Choice())
             box = boxes.get(slot.name, slot.shape)
-            out[slot.name], chosen[slot.name] = self._tensor(stream, slot, box, tensor, choice)
-        return DecodedNetwork(out, architecture, chosen)
+            out[slot.name], chosen[slot.name] = self._tensor(stream, index, box, tensor, choice)
+        return DecodedNetwork(out, self._header.architecture, chosen, self._header.seed)
 
     def _boxes(
         self, stream: Stream, tensors: dict[str, torch.Tensor] | None
@@ -160,11 +180,12 @@ class _Network:
     def _tensor(
         self,
         stream: Stream,
-        slot: TensorSpec,
+        index: int,
         box: tuple[int, ...],
         tensor: torch.Tensor | None,
         choice: Choice,
     ) -> tuple[torch.Tensor, Choice]:
+        slot = self.slots[index]
         dtype = self._dtype(stream, slot, tensor)
         region = tuple(slice(0, size) for size in box)
         shape = _matrix_shape(box)
@@ -180,15 +201,29 @@ class _Network:
         chosen = Choice(mode)
         if mask.any():
             nonzeros = np.zeros(0, np.uint64) if patterns is None else patterns[mask]
-            choice = _best_values(nonzeros, dtype, choice)
-            code = self._value_modes.code(stream, VALUE_MODES.index(choice.values or "raw"))
-            choice = Choice(mode, VALUE_MODES[code], choice.step)
-            values, chosen = _code_values(stream, dtype, choice, nonzeros, int(mask.sum()))
+            negative = self._signs(index, region, mask)
+            choice = _best_values(nonzeros, dtype, choice, negative)
+            modes = self._header.value_modes
+            code = self._value_modes.code(stream, modes.index(choice.values or "raw"))
+            choice = Choice(mode, modes[code], choice.step)
+            count = int(mask.sum())
+            values, chosen = _code_values(stream, dtype, choice, nonzeros, count, negative)
             compact = np.zeros(shape, np.uint64)
             compact[mask] = values
             full[region] = compact.reshape(box)
             self._account(stream, "values")
         return from_patterns(full, dtype), chosen
+
+    def _signs(
+        self, index: int, region: tuple[slice, ...], mask: NDArray[np.bool_]
+    ) -> NDArray[np.bool_] | None:
+        """The seed's signs of one tensor's nonzeros: each is read at its flat position in the full
+        tensor, so that it does not move with the active units."""
+        if self._header.seed is None:
+            return None
+        shape = self.slots[index].shape
+        signs = seeded_signs(self._header.seed, index, int(np.prod(shape))).reshape(shape)
+        return signs[region].reshape(mask.shape)[mask]
 
     def _dtype(self, stream: Stream, slot: TensorSpec, tensor: torch.Tensor | None) -> torch.dtype:
         dtype = slot.dtype if tensor is None else tensor.dtype
@@ -242,8 +277,14 @@ def _best_mask(mask: NDArray[np.bool_] | None, repeat: int) -> MaskMode:
     return min(modes, key=cost)
 
 
-def _best_values(patterns: NDArray[np.uint64], dtype: torch.dtype, choice: Choice) -> Choice:
-    """A codebook where it is smaller than raw bits, unless a value code was asked for."""
+def _best_values(
+    patterns: NDArray[np.uint64],
+    dtype: torch.dtype,
+    choice: Choice,
+    negative: NDArray[np.bool_] | None,
+) -> Choice:
+    """A codebook where it is smaller than raw bits, and seeded signs where they fit and are smaller
+    still, unless a value code was asked for."""
     if choice.values is not None or not patterns.size:  # a reader has no patterns
         return choice
     book = np.unique(patterns)
@@ -252,7 +293,18 @@ def _best_values(patterns: NDArray[np.uint64], dtype: torch.dtype, choice: Choic
     # entries at full width plus indices at their plain width: adaptive coding only improves on it
     indexed = len(book) * width + len(patterns) * (len(book) - 1).bit_length()
     worth = small and indexed < width * len(patterns)
-    return Choice(choice.mask, "codebook" if worth else "raw")
+    best = Choice(choice.mask, "codebook" if worth else "raw")
+    if negative is None or not dtype.is_floating_point:
+        return best
+    if not value_codes.is_seeded(patterns, width, negative):
+        return best
+
+    def cost(choice: Choice) -> float:
+        stream = Writer()
+        _code_values(stream, dtype, choice, patterns, len(patterns), negative)
+        return stream.cost_bits
+
+    return min(Choice(choice.mask, "seeded"), best, key=cost)
 
 
 def _code_values(
@@ -261,6 +313,7 @@ def _code_values(
     choice: Choice,
     patterns: NDArray[np.uint64],
     count: int,
+    negative: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.uint64], Choice]:
     width = width_of(dtype)
     if choice.values == "codebook":
@@ -268,7 +321,10 @@ def _code_values(
     if choice.values == "raw":
         return value_codes.code_raw(stream, width, patterns, count), choice
     if not dtype.is_floating_point:
-        raise CodeError(f"a tensor of dtype {dtype} is coded on a grid of fractions")
+        raise CodeError(f"a tensor of dtype {dtype} is coded as {choice.values}, like fractions")
+    if choice.values == "seeded":
+        assert negative is not None  # only a file with a seed has this code
+        return value_codes.code_seeded(stream, width, patterns, negative), choice
     given = np.array([choice.step], np.uint64)
     integers = _grid_integers(patterns, given, dtype)
     step, integers = value_codes.code_grid(stream, given, width, integers, count)

@@ -1,4 +1,4 @@
-"""What the nonzeros of a tensor are: codebook, grid or raw bits, all on bit patterns.
+"""What the nonzeros of a tensor are: codebook, grid, raw bits or seeded signs, on bit patterns.
 
 Patterns are unsigned integers of the dtype's width, so round trips are exact for every dtype and
 −0.0, whose pattern is not zero, is a value like any other. A codebook keeps only the leading
@@ -7,7 +7,7 @@ Patterns are unsigned integers of the dtype's width, so round trips are exact fo
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from prunecert.coding.stream import AdaptiveSymbols, Stream, positive, uniform
 from prunecert.types import CodeError
 
-ValueMode = Literal["codebook", "grid", "raw"]
-VALUE_MODES: tuple[ValueMode, ...] = get_args(ValueMode)
+ValueMode = Literal["codebook", "grid", "raw", "seeded"]
+VALUE_MODES: tuple[ValueMode, ...] = ("codebook", "grid", "raw")
+SEEDED_VALUE_MODES: tuple[ValueMode, ...] = (*VALUE_MODES, "seeded")  # of a file with a seed
 MAX_CODEBOOK = 256
 MAX_GRID = 1 << 12
 
@@ -65,3 +66,36 @@ def code_grid(
 def code_raw(stream: Stream, width: int, patterns: Patterns, count: int) -> Patterns:
     """Every bit of every value."""
     return stream.words(width, patterns, count)
+
+
+def code_seeded(
+    stream: Stream, width: int, patterns: Patterns, negative: NDArray[np.bool_]
+) -> Patterns:
+    """One magnitude, its pattern without the sign bit at its kept width, for values whose signs the
+    seed has decided: `negative`, shape (count,), is known to writer and reader and costs nothing.
+    """
+    magnitude = _magnitude(patterns, width)
+    kept = uniform(stream, width - 1, kept_bits(magnitude, width - 1) - 1) + 1
+    shift = np.uint64(width - 1 - kept)
+    magnitude = stream.words(kept, magnitude >> shift, 1) << shift
+    if not magnitude[0]:
+        raise CodeError("the magnitude of seeded values is zero")
+    out = _signed(magnitude, width, negative)
+    if patterns.size and not np.array_equal(out, patterns):
+        raise CodeError("values are not one magnitude with the signs of the seed")
+    return out
+
+
+def is_seeded(patterns: Patterns, width: int, negative: NDArray[np.bool_]) -> bool:
+    """True where these nonzeros are one magnitude with exactly these signs."""
+    magnitude = _magnitude(patterns, width)
+    return bool(magnitude.any()) and np.array_equal(_signed(magnitude, width, negative), patterns)
+
+
+def _magnitude(patterns: Patterns, width: int) -> Patterns:
+    """The first pattern without its sign bit, shape (1,); shape (0,) where there is none."""
+    return patterns[:1] & np.uint64((1 << (width - 1)) - 1)
+
+
+def _signed(magnitude: Patterns, width: int, negative: NDArray[np.bool_]) -> Patterns:
+    return magnitude | negative.astype(np.uint64) << np.uint64(width - 1)
