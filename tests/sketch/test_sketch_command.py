@@ -46,6 +46,22 @@ def test_smallest_and_flattened(weights, capfd):
     assert "(smallest, to within 1)" in out and "gives the layer back" in out
 
 
+def test_the_column_weight_is_the_one_asked_for(weights, capfd):
+    """With one 1 per column and m = 16, some of the 48 columns coincide: nothing can tell them."""
+    heavy = said(capfd, weights, "--layer", "fc.weight", "--rows", 30, "--weight", 4)[1]
+    light = said(capfd, weights, "--layer", "fc.weight", "--rows", 16, "--weight", 1)[1]
+    assert "ones per column 4 or fewer" in heavy and " gives the layer back" in heavy
+    assert "ones per column 1 or fewer" in light and "does NOT give the layer back" in light
+    assert said(capfd, weights, "--layer", "fc.weight", "--rows", 30)[1] == heavy  # ⌈ln 48⌉ = 4
+
+
+def test_a_layer_of_zeros(tmp_path, capfd):
+    path = tmp_path / "zeros.safetensors"
+    save_tensors(path, {"w": torch.zeros(5, 7)})
+    code, out, _ = said(capfd, path, "--layer", "w")
+    assert code == 0 and out.endswith("nothing to sketch, and nothing to list.")
+
+
 def test_too_small_is_said(weights, capfd):
     code, out, _ = said(capfd, weights, "--layer", "fc.weight", "--rows", 5)
     assert code == 0
@@ -60,6 +76,12 @@ def test_too_small_is_said(weights, capfd):
         (["--layer", "fc.bias"], "'fc.bias' has shape (48,), expected a matrix or kernels"),
         (["--layer", "fc.weight", "--rows", "49"], "rows 49: expected 1 to 48"),
         (["--layer", "fc.weight", "--rows", "3"], "column weight 4: expected 1 to 3"),
+        (["--layer", "fc.weight", "--rows", "0"], "rows 0: expected 1 to 48"),
+        (["--layer", "fc.weight", "--rows", "-3"], "rows -3: expected 1 to 48"),
+        (["--layer", "fc.weight", "--rows", "2.5"], "'--rows': Input should be a valid integer"),
+        (["--layer", "fc.weight", "--rows", "9", "--weight", "10"], "weight 10: expected 1 to 9,"),
+        (["--layer", "fc.weight", "--weight", "49"], "column weight 49: expected 1 to 48,"),
+        (["--layer", "fc.weight", "--weight", "0"], "'--weight': Input should be greater than or "),
     ],
 )
 def test_refusals(weights, capfd, arguments, line):
@@ -72,3 +94,13 @@ def test_nan_is_refused(tmp_path, capfd):
     save_tensors(path, {"w": torch.tensor([[1.0, float("nan")]])})
     code, _, err = said(capfd, path, "--layer", "w", "-q")
     assert code == 2 and "'w' holds 1 NaN or infinite values" in err
+
+
+def test_complex_numbers_are_refused_and_many_names_cut_short(tmp_path, capfd):
+    path = tmp_path / "w.pt"
+    tensors = {f"block{k}.weight": torch.eye(2) for k in range(30)}
+    torch.save(tensors | {"z": torch.eye(2, dtype=torch.complex64)}, path)
+    code, _, err = said(capfd, path, "--layer", "z", "-q")
+    assert code == 2 and err == f"prunecert: {path}: 'z' is complex, expected real numbers\n"
+    code, _, err = said(capfd, path, "--layer", "?", "-q")
+    assert code == 2 and err.count("block") == 10 and err.endswith("… (31 in all)\n")

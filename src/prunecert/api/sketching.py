@@ -15,6 +15,7 @@ from prunecert.sketch import Pattern, default_weight, pattern, recovered, smalle
 from prunecert.types import InputError
 
 VALUE_BITS = 32  # of a weight, and of a number of the sketch
+SHOWN = 10  # names of tensors, in a message
 STEPS = 100  # the search for m stops at the larger dimension over this
 
 
@@ -50,33 +51,32 @@ class LayerSketch:
 
 
 def sketch_layer(
-    weights: Path, layer: str, rows: int | None = None, seed: int = 0, stage: Stage = quiet
+    weights: Path,
+    layer: str,
+    rows: int | None = None,
+    weight: int | None = None,
+    seed: int = 0,
+    stage: Stage = quiet,
 ) -> LayerSketch:
     """Sketch and recover the tensor `layer` of a file; without `rows`, at the smallest m found.
 
-    Kernels (out, in, …) are flattened to (out, in·…).
+    Kernels (out, in, …) are flattened to (out, in·…). `weight` is the number of ones in a column of
+    P and Q, `default_weight` unless given.
 
-    Raises InputError for an unknown layer, a vector, and as `recovered` and `load_tensors` do.
+    Raises InputError for an unknown layer, a vector, complex numbers, and as `recovered` and
+    `load_tensors` do.
     """
-    tensors = load_tensors(weights).tensors
-    if layer not in tensors:
-        near = difflib.get_close_matches(layer, tensors, 1)
-        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(tensors)}"
-        raise InputError(f"{weights}: no tensor {layer!r}: {hint}")
-    tensor = tensors[layer].double().numpy()
-    if tensor.ndim < 2 or not tensor.size:
-        raise InputError(
-            f"{weights}: '{layer}' has shape {tensor.shape}, expected a matrix or kernels"
-        )
+    tensor = _tensor(weights, layer)
     matrix: NDArray[np.float64] = tensor.reshape(len(tensor), -1)
     where = pattern(matrix)
+    weight = default_weight(where.shape) if weight is None else weight
     resolution = max(1, max(where.shape) // STEPS)
     m = rows
     if m is None:
-        m = smallest_rows(matrix, seed=seed, resolution=resolution, stage=stage)
+        m = smallest_rows(matrix, weight=weight, seed=seed, resolution=resolution, stage=stage)
     good, error, gap = False, float("nan"), float("nan")
     if m is not None:
-        good, found = recovered(matrix, m, seed=seed, stage=stage)
+        good, found = recovered(matrix, m, weight=weight, seed=seed, stage=stage)
         error = float(np.linalg.norm(found.x - matrix) / (np.linalg.norm(matrix) or 1.0))
         gap = found.gap
     return LayerSketch(
@@ -84,7 +84,7 @@ def sketch_layer(
         flattened_from=tensor.shape if tensor.ndim > 2 else None,
         where=where,
         theory_rows=theory_rows(where),
-        weight=default_weight(where.shape),
+        weight=weight,
         rows=m,
         searched=rows is None,
         resolution=resolution,
@@ -92,3 +92,24 @@ def sketch_layer(
         error=error,
         gap=gap,
     )
+
+
+def _tensor(weights: Path, layer: str) -> NDArray[np.float64]:
+    tensors = load_tensors(weights).tensors
+    if layer not in tensors:
+        raise InputError(f"{weights}: no tensor {layer!r}: {_hint(layer, list(tensors))}")
+    tensor = tensors[layer]
+    if tensor.ndim < 2 or not tensor.numel():
+        shape = tuple(tensor.shape)
+        raise InputError(f"{weights}: '{layer}' has shape {shape}, expected a matrix or kernels")
+    if tensor.is_complex():
+        raise InputError(f"{weights}: '{layer}' is complex, expected real numbers")
+    return np.asarray(tensor.double())
+
+
+def _hint(layer: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(layer, names, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    more = f" … ({len(names)} in all)" if len(names) > SHOWN else ""
+    return f"expected one of {', '.join(names[:SHOWN])}{more}"

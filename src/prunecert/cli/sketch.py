@@ -22,6 +22,12 @@ def sketch(
     rows: Annotated[
         Optional[int], typer.Option("--rows", help="Sketch to m x m; default: the smallest m.")
     ] = None,
+    weight: Annotated[
+        Optional[int],
+        typer.Option(
+            "--weight", min=1, help="Ones per column of P and Q; default: ln p, rounded up."
+        ),
+    ] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -30,7 +36,7 @@ def sketch(
 
     terminal = Terminal(quiet=quiet)
     with terminal.progress() as stage:
-        done = sketch_layer(weights, layer, rows, seed, stage)
+        done = sketch_layer(weights, layer, rows, weight, seed, stage)
     if done.flattened_from is not None:
         terminal.line(f"{layer}: kernels {done.flattened_from} are read as {done.where.shape}")
     terminal.pairs(_rows(done))
@@ -56,6 +62,7 @@ def _rows(done: LayerSketch) -> dict[str, str]:
     how = f"m = {done.rows:,}"
     if done.searched:
         how += f" (smallest, to within {done.resolution})"
+    rows["ones per column"] = f"{done.weight} or fewer, at random rows"
     rows["sketch"] = f"{how}: {done.rows**2:,} numbers, {_kib(done.sketch_bits)}"
     found = "gives the layer back" if done.recovered else "does NOT give the layer back"
     rows["recovery"] = f"{found}: relative error {done.error:.1e}, gap {max(done.gap, 0):.1e}"
@@ -76,10 +83,11 @@ def _verdict(done: LayerSketch) -> str:
     numbers = f"{done.rows**2:,} numbers"
     if not done.recovered:
         return f"{numbers} do not give the layer back: its {nonzeros}, listed, do."
+    if not done.where.nonzeros:
+        return "The layer holds zeros only: there is nothing to sketch, and nothing to list."
     smaller, larger = sorted((done.sketch_bits, done.list_bits))
     which = "the sketch" if done.sketch_bits == smaller else "listing them"
-    factor = larger / smaller if smaller else float("inf")
     return (
-        f"{numbers} against {nonzeros}: {which} is smaller by a factor {factor:.3g} "
+        f"{numbers} against {nonzeros}: {which} is smaller by a factor {larger / smaller:.3g} "
         "(positions counted)."
     )

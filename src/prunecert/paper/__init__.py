@@ -1,0 +1,37 @@
+"""The seed paper's experiments, reproduced (arXiv 2305.18789, THEORY 1.11)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prunecert.api import diagnosed
+from prunecert.files import write_bytes
+from prunecert.paper.experiment import Paper, results, run_experiment
+from prunecert.paper.page import page, summary
+from prunecert.progress import Stage, quiet
+from prunecert.report import write_report
+from prunecert.report.files import write_figures
+from prunecert.results import write_results
+
+__all__ = ["Paper", "run_paper", "summary"]
+
+
+def run_paper(
+    name: str, data: str, out: Path, *, quick: bool, seed: int = 0, stage: Stage = quiet
+) -> Paper:
+    """Run the experiment `name` (mnist, cifar10) into `out`: networks, figures, data and pages.
+
+    Writes results.json, report.html, paper.md, figures/ (SVG, PNG, CSV) and certificate/, the best
+    one from training data alone.
+    """
+    found = run_experiment(name, data, out, quick=quick, seed=seed, stage=stage)
+    command = f"prunecert paper {name} {'--quick ' if quick else ''}--data {data} --out {out}"
+    numbers = results(found, diagnosed.results(found.diagnosis, command), command)
+    numbers["summary"] = summary(found)
+    write_results(out / "results.json", numbers)
+    write_report([out], out / "report.html")
+    drawn = write_figures(out, out / "figures")
+    files = [(f"figures/{file.name}", title) for file, title in drawn]
+    write_bytes(out / "paper.md", page(found, command, files).encode())
+    found.best.issued.write(out / "certificate")
+    return found
