@@ -113,6 +113,44 @@ def test_a_figure_that_states_no_risk_has_an_ordinary_axis() -> None:
     assert points(main_of(canvas)) == [(1, 500), (2, 1.5)]
 
 
+NO_RISK = {"label": "the y", "risk": False}
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+def test_norms_of_every_kind_stand_on_one_ordinary_axis(width: int) -> None:
+    norms = MIXED.model_dump()["series"]
+    canvas = curves(figure(*norms, y=NO_RISK), width)
+    main = main_of(canvas)
+    assert main is not None and strip_of(canvas) is None
+    assert points(main) == sorted(
+        (x, y) for s in norms for x, y in zip(s["x"], s["y"]) if y is not None
+    )
+    assert main.get_ylim()[1] > 70
+    looks = {(line.get_linestyle(), line.get_marker()) for line in main.lines}
+    assert len(looks) == 4  # as on a risk axis
+    drawing = draw(figure(*norms, y=NO_RISK), "f")
+    assert [words for _, words in drawing.legend] == [
+        *("a", "b", "c", "certified", "order-only", "measured", "conditional")
+    ]
+    assert drawing.notes == []
+
+
+def test_norms_in_rows_are_written_out_as_they_are() -> None:
+    kinds = ["certified", "conditional", "order-only", "measured"]
+    series = [
+        {"name": kind, "kind": kind, "style": "bars", "x": ["p"], "y": [y]}
+        for kind, y in zip(kinds, [5.00001, 0.5, 0.25, 2.0])
+    ]
+    canvas = rows(figure(*series, y=NO_RISK), 360)
+    assert strip_of(canvas) is None
+    assert values_in_rows(main_of(canvas)) == [0.25, 0.5, 2.0, 5.00001]
+    written = [text.get_text() for text in canvas.axes[-1].texts]
+    assert written == ["p", "5.001", "0.5", "0.25", "2"]  # proven ones are rounded up
+    assert [words for _, words in draw(figure(*series, y=NO_RISK), "f").legend] == kinds * 2
+    on_log = rows(figure(*series, y={**NO_RISK, "scale": "log"}), 360)
+    assert strip_of(on_log) is None and values_in_rows(main_of(on_log)) == [0.25, 0.5, 2.0, 5.00001]
+
+
 def test_what_a_log_axis_cannot_show_is_said() -> None:
     log = {"label": "the y", "scale": "log"}
     both = figure({"name": "a", "x": [1, 2], "y": [0, 5]}, y=log)

@@ -266,6 +266,61 @@ def test_units_other_than_fractions(tmp_path: Path) -> None:
     assert value.text == "3.001 bits" and kind.text == "certified"
 
 
+STEPS = "Steps of the argument (nothing about new data)"
+
+
+def step(name: str, kind: str, value: float | None, unit: str, **more: Any) -> dict[str, Any]:
+    return {"network": "w", "name": name, "kind": kind, "value": value, "unit": unit, **more}
+
+
+def test_a_norm_is_no_risk_and_never_vacuous(tmp_path: Path) -> None:
+    reason = {"details": {"reason": "too large"}}
+    bounds = [
+        step("a", "certified", 5.00001, "norm", layer="fc1", measured=4.0, delta=0.05),
+        step("b", "conditional", 0.5, "share of weights", layer="fc1"),
+        step("c", "order-only", 2351.0, "weights", layer="fc2"),
+        step("d", "certified", 1.0, "length", sample="train[0:9]"),
+        step("e", "not-applicable", None, "rows", layer="fc2", **reason),
+        step("risk", "certified", 1.5, "fraction"),
+    ]
+    tree = Parser(render(tmp_path, {"bounds": bounds})).root
+    found = table(tree, STEPS)
+    given = ["layer", "step", "says", "measured", "unit", "kind", "sample", "δ"]
+    assert heads(found) == given
+    two = {"bounds": [*bounds, step("a", "certified", 2.0, "norm") | {"network": "v"}]}
+    assert heads(table(Parser(render(tmp_path, two)).root, STEPS)) == ["network", *given]
+    assert [[cell.text for cell in row] for row in cells(found)] == [
+        ["fc1", "a", "5.001", "4", "norm", "certified", "", "0.05"],
+        ["fc1", "b", "0.5", "", "share of weights", "conditional", "", ""],
+        ["fc2", "c", "2,351", "", "weights", "order-only", "", ""],
+        ["", "d", "1", "", "length", "certified", "train[0:9]", ""],
+    ]
+    [risk] = cells(table(tree, "Statements about new data"))
+    assert [cell.text for cell in risk] == ["w", "risk", "1.5", "certified vacuous"]
+    [refusal] = cells(table(tree, "Statements that do not apply"))
+    assert [cell.text for cell in refusal] == ["w", "fc2", "e", "not applicable", "too large"]
+    assert "Capacity measures" not in "".join(head.text for head in tree.all("h2"))
+
+
+def test_a_figure_of_norms_names_the_kinds_but_writes_no_percentages(tmp_path: Path) -> None:
+    series = [
+        {"name": "s", "kind": kind, "x": ["p"], "y": [y]}
+        for kind, y in (("certified", 0.50001), ("order-only", 3.0), ("measured", 0.25))
+    ]
+    axes = {"x": {"label": "layer"}, "y": {"label": "norm", "risk": False}}
+    run = {"figures": {"f": {"title": "T", **axes, "series": series}}}
+    found = table(Parser(render(tmp_path, run)).root, "T: norm")
+    assert heads(found) == ["layer", "s certified", "s order-only", "s measured"]
+    assert [cell.text for cell in cells(found)[0]] == ["p", "0.5001", "3", "0.25"]
+
+
+def test_a_diagnostic_of_a_layer_names_it(tmp_path: Path) -> None:
+    row = {"network": "w", "layer": "fc1", "name": "kurtosis", "value": -1.2}
+    found = table(Parser(render(tmp_path, {"diagnostics": [row]})).root, "Diagnostics")
+    assert heads(found) == ["network", "layer", "measured", "value"]
+    assert [cell.text for cell in cells(found)[0]] == ["w", "fc1", "kurtosis", "−1.2"]
+
+
 def test_further_facts_about_a_network_are_further_columns(tree: Element) -> None:
     networks = table(tree, "Networks")
     given = ["network", "method", "sparsity", "parameters", "nonzeros"]

@@ -39,12 +39,17 @@ class Network(_Entry):
 
 
 class Bound(_Entry):
-    """What one statement says about one network; `value` is null where it does not apply."""
+    """What one statement says about one network, or about one of its layers.
+
+    `value` is null where it does not apply; `measured` is what it is about, where that is known.
+    """
 
     network: str
+    layer: str | None = None
     name: str
     kind: Literal["certified", "conditional", "order-only", "not-applicable"]
     value: float | None = None
+    measured: float | None = None
     unit: str = "fraction"
     sample: str | None = None
     delta: float | None = None
@@ -62,9 +67,10 @@ class Bound(_Entry):
 
 
 class Diagnostic(_Entry):
-    """One measured number about one network, with a remark."""
+    """One measured number about one network, or about one of its layers, with a remark."""
 
     network: str
+    layer: str | None = None
     name: str
     value: float | None
     note: str | None = None
@@ -73,6 +79,7 @@ class Diagnostic(_Entry):
 class Axis(_Drawn):
     label: str
     scale: Literal["linear", "log"] = "linear"
+    risk: bool = True  # of y: false where values of any kind are no risks (norms, counts, lengths)
 
 
 class Series(_Drawn):
@@ -109,6 +116,11 @@ class Figure(_Drawn):
     @property
     def is_risk(self) -> bool:
         """Some series states a risk (or merely ranks), so y is the risk axis [0, 1]."""
+        return self.y.risk and self.has_kinds
+
+    @property
+    def has_kinds(self) -> bool:
+        """Some series is more than measured, so marks look as their kinds."""
         return any(series.kind != "measured" for series in self.series)
 
     @property

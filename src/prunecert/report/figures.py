@@ -16,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from prunecert.report.contents import Figure, Series
@@ -31,7 +32,7 @@ ON_STRIP = (
 )
 NOT_DRAWN = "Values of zero or less cannot stand on a log axis: they are only among the numbers."
 
-# How the marks of each kind look; "plain" is for figures that state no risk.
+# How the marks of each kind look; "plain" is for figures of measurements.
 _LOOKS: dict[str, dict[str, Any]] = {
     "plain": {"linestyle": "-", "marker": "o"},
     "certified": {"linestyle": "-", "marker": "o"},
@@ -39,7 +40,13 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "order-only": {"linestyle": ":", "marker": "s", "markerfacecolor": PAGE},
     "measured": {"linestyle": (0, (1, 1.6)), "marker": "o", "markerfacecolor": PAGE},
 }
-_BAR_OPACITY = {"plain": 1.0, "certified": 1.0, "conditional": 0.55, "measured": 0.4}
+_BAR_OPACITY = {
+    "plain": 1.0,
+    "certified": 1.0,
+    "conditional": 0.55,
+    "measured": 0.4,
+    "order-only": 0.25,
+}
 
 _THIN = 56  # pixels across the strip
 _GAP, _NAME, _LANE = 8, 18, 15  # pixels down a row: space, its name, one mark
@@ -57,13 +64,12 @@ class Drawing:
 
 def draw(figure: Figure, identity: str) -> Drawing:
     """`identity` must differ between the figures of a page."""
-    layout = rows if _has_rows(figure) else curves
     label = (
         f"{figure.title}: {figure.y.label} against {figure.x.label} for {', '.join(figure.names)}."
         " The numbers are in the table below."
     )
     svgs = [
-        inline_svg(partial(layout, figure, width), f"{identity} {name}", f"plot {name}", label)
+        inline_svg(partial(drawn, figure, width), f"{identity} {name}", f"plot {name}", label)
         for name, width in WIDTHS.items()
     ]
     places = [_place(figure, s, x, y) for s in figure.series for x, y in _points(s)]
@@ -109,7 +115,7 @@ def _places(figure: Figure) -> list[Place]:
 
 
 def _kind(figure: Figure, series: Series) -> str:
-    return series.kind if figure.is_risk else "plain"
+    return series.kind if figure.has_kinds else "plain"
 
 
 def _colour(figure: Figure, series: Series) -> str:
@@ -131,19 +137,40 @@ def _draw_bar(axes: Axes, start: float, length: float, y: float, kind: str, colo
 
 
 def _legend(figure: Figure, identity: str) -> list[tuple[Markup, str]]:
-    """A colour for each name; then, where risks are stated, a look for each kind."""
+    """A colour for each name; then, where more than measurements stand, a look for each kind."""
     named = {s.name: ("plain", "bars", _colour(figure, s)) for s in figure.series}
     marks = list(named.items()) if len(named) > 1 else []
-    if figure.is_risk:
-        marks += {s.kind: (s.kind, s.style, INK) for s in figure.series}.items()
+    if figure.has_kinds:
+        marks += {s.kind: (s.kind, _style(figure, s), INK) for s in figure.series}.items()
     return [
         (inline_svg(partial(_swatch, *mark), f"{identity} {words}", "swatch", words), words)
         for words, mark in marks
     ]
 
 
+def _style(figure: Figure, series: Series) -> str:
+    """How its marks are drawn: order-only values beside risks stand on the strip, as points."""
+    on_strip = figure.is_risk and series.kind == "order-only"
+    return "points" if on_strip and series.style == "bars" else series.style
+
+
+def drawn(figure: Figure, width: int) -> Canvas:
+    """The figure alone, in the layout it needs."""
+    return rows(figure, width) if _has_rows(figure) else curves(figure, width)
+
+
+def handles(figure: Figure) -> list[Line2D]:
+    """One mark for each series, labelled, as a legend of matplotlib wants them."""
+    found = []
+    for series in figure.series:
+        kind = _kind(figure, series)
+        label = f"{series.name} ({kind})" if figure.has_kinds else series.name
+        found.append(Line2D([], [], color=_colour(figure, series), label=label, **_LOOKS[kind]))
+    return found
+
+
 def _swatch(kind: str, style: str, colour: str) -> Canvas:
-    is_bar = style == "bars" and kind in _BAR_OPACITY
+    is_bar = style == "bars"
     x = [4, 15, 26] if style == "line" else [6]
     width = 2 * x[0] + x[-1] - x[0]
     canvas = Canvas(figsize=(width / 72, 14 / 72))

@@ -10,18 +10,21 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from prunecert import __version__
+from prunecert.bounds.table import STEPS
 from prunecert.report.contents import Bound, Diagnostic, Figure, Network, Run
 from prunecert.report.figures import draw
 from prunecert.report.numbers import stated
 
 KINDS = {
-    "certified": "Proven: with probability at least 1−δ over the sample, the risk is at most this.",
+    "certified": "Proven: with probability at least 1−δ over the sample, the risk is at most this. "
+    "Of a step of the argument: over the draw of the mask, what it is about is at most this.",
     "conditional": "Proven under a property of the weights or the data that was assumed.",
     "order-only": "A capacity measure: it ranks networks and bounds nothing.",
     "not applicable": "The statement does not cover this network or what was measured of it.",
     "measured": "Counted on a sample; it promises nothing about new data.",
     "vacuous": "At least 100 %, which is true of every network.",
 }
+STEP_UNITS = {spec.unit for spec in STEPS.values()}  # of norms, counts and lengths: no risks
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ def page_html(runs: list[Run]) -> str:
 
 
 def _section(run: Run, index: int) -> dict[str, Any]:
+    steps = [b for b in run.bounds if b.unit in STEP_UNITS]
+    bounds = [b for b in run.bounds if b.unit not in STEP_UNITS]
     return {
         "run": run,
         "figures": [
@@ -60,8 +65,9 @@ def _section(run: Run, index: int) -> dict[str, Any]:
             for name, figure in run.figures.items()
         ],
         "tables": [
-            _statements([b for b in run.bounds if b.kind in ("certified", "conditional")]),
-            _measures([b for b in run.bounds if b.kind == "order-only"]),
+            _statements([b for b in bounds if b.kind in ("certified", "conditional")]),
+            _measures([b for b in bounds if b.kind == "order-only"]),
+            _steps([b for b in steps if b.kind != "not-applicable"]),
             _refusals([b for b in run.bounds if b.kind == "not-applicable"]),
             _networks(run.networks),
             _diagnostics(run.diagnostics),
@@ -118,10 +124,32 @@ def _measures(bounds: list[Bound]) -> Table:
     return _table("Capacity measures (rank networks, bound nothing)", rows)
 
 
+def _steps(bounds: list[Bound]) -> Table:
+    """Usually of one network, which then needs no column."""
+    several = len({b.network for b in bounds}) > 1
+    rows = [
+        {
+            "network": escape(b.network if several else ""),
+            "layer": escape(b.layer or ""),
+            "step": escape(b.name),
+            "says": _number(b.value, kind=b.kind),
+            "measured": _number(b.measured),
+            "unit": escape(b.unit),
+            "kind": _label(b.kind),
+            "sample": escape(b.sample or ""),
+            "δ": _scalar(b.delta),
+            "from": _pairs(b.details),
+        }
+        for b in bounds
+    ]
+    return _table("Steps of the argument (nothing about new data)", rows)
+
+
 def _refusals(bounds: list[Bound]) -> Table:
     rows = [
         {
             "network": escape(b.network),
+            "layer": escape(b.layer or ""),
             "statement": escape(b.name),
             "kind": _label("not applicable"),
             "why": escape(b.details["reason"]),
@@ -151,6 +179,7 @@ def _diagnostics(diagnostics: list[Diagnostic]) -> Table:
     rows = [
         {
             "network": escape(d.network),
+            "layer": escape(d.layer or ""),
             "measured": escape(d.name),
             "value": _scalar(d.value),
             "note": escape(d.note or ""),
@@ -164,7 +193,7 @@ def _numbers_of(figure: Figure) -> Table:
     """One row for each x, one column for each series."""
     rows: dict[Any, dict[str, Markup]] = {}
     for series in figure.series:
-        head = escape(series.name) + (" " + _label(series.kind) if figure.is_risk else "")
+        head = escape(series.name) + (" " + _label(series.kind) if figure.has_kinds else "")
         for x, y in zip(series.x, series.y):
             row = rows.setdefault(x, {escape(figure.x.label): _scalar(x)})
             cell = _number(y, is_fraction=figure.is_risk, kind=series.kind)

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure as Canvas
 
 INK, MUTED, RULE, STRIP, PAGE = (f"#f000{index:02x}" for index in range(5))
 SERIES = tuple(f"#f001{index:02x}" for index in range(8))
-_VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", STRIP: "strip", PAGE: "page"}
-_VARIABLES |= {colour: f"series-{index}" for index, colour in enumerate(SERIES)}
+VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", STRIP: "strip", PAGE: "page"}
+VARIABLES |= {colour: f"series-{index}" for index, colour in enumerate(SERIES)}
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
     "text.parse_math": False,  # a dollar in a name is a dollar
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same layout everywhere
@@ -60,7 +60,7 @@ def inline_svg(draw: Callable[[], Canvas], identity: str, css_class: str, label:
     `identity` must differ between the drawings of a page: it keeps their ids apart.
     """
     stream = io.BytesIO()
-    with matplotlib.style.context({**_STYLE, "svg.hashsalt": identity}, after_reset=True):
+    with matplotlib.style.context({**STYLE, "svg.hashsalt": identity}, after_reset=True):
         canvas = draw()
         canvas.savefig(stream, format="svg", metadata={"Date": None})
     width, height = (round(72 * inches) for inches in canvas.get_size_inches())
@@ -71,7 +71,7 @@ def inline_svg(draw: Callable[[], Canvas], identity: str, css_class: str, label:
     body = re.sub(r" font-family: [^;\"]*;?", "", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", body)
     body = re.sub(r"\s*\n\s*", " ", body)
-    for colour, variable in _VARIABLES.items():
+    for colour, variable in VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
     return Markup(
         f'<svg class="{css_class}" viewBox="0 0 {width} {height}" role="img"'

@@ -1,0 +1,200 @@
+"""Over training: every bound of the network beside its true error, as coded and corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from prunecert import measuring
+from prunecert.api import measure
+from prunecert.api.certification import Options, outputs_of
+from prunecert.api.networks import Network
+from prunecert.bounds.holdout import holdout_upper
+from prunecert.bounds.table import BOUNDS, evaluate
+from prunecert.inversions import round_up
+from prunecert.paper.settings import Setting
+from prunecert.paper.training import PaperData, augment
+from prunecert.progress import Stage, quiet
+from prunecert.types import CapacityMeasure, Evidence, Margins, NotApplicable, Result
+
+DELTA = 0.05
+PUBLISHED, THEOREM = "mbp-sketch-as-published", "mbp-sketch-as-in-theorem"
+COMPARED = (
+    PUBLISHED,
+    THEOREM,
+    "neyshabur-2015",
+    "bartlett-2017",
+    "bartlett-2017-as-coded",
+    "bartlett-2017-theorem",
+    "neyshabur-2018",
+    "neyshabur-2018-theorem",
+    "arora-2018",
+    "strong-ticket",
+)
+QUANTILE = 0.1  # margins below it count as errors where the smallest margin says nothing
+
+
+@dataclass(frozen=True)
+class AtEpoch:
+    """One network: its evidence, its errors, what each bound says.
+
+    `as_coded` reads what the published code reads; `corrected` the whole image and the margins of
+    the images themselves; `at_quantile` the 10 % margin in place of the smallest.
+    """
+
+    epoch: int
+    network: Network
+    evidence: Evidence
+    train_error: float
+    test_errors: int
+    as_coded: dict[str, Result]
+    corrected: dict[str, Result]
+    at_quantile: dict[str, Result]
+
+
+def measure_over_training(
+    setting: Setting,
+    snapshots: Iterable[tuple[int, Network]],
+    data: PaperData,
+    seed: int = 0,
+    stage: Stage = quiet,
+) -> list[AtEpoch]:
+    """Measure every snapshot; the last one on the fine grid of d and with its cushions."""
+    found = []
+    options = Options(stage=stage)
+    for epoch, network in snapshots:
+        last = epoch == setting.epochs[-1]
+        parts = measure(
+            network,
+            data.train,
+            seed=seed,
+            points=setting.grid if last else setting.coarse_grid,
+            cushion_rows=setting.cushion_rows if last else 0,
+            options=options,
+        )
+        coded = _as_coded(setting, network, parts, data, seed, options)
+        test = outputs_of(network, data.test, options)
+        margins = np.asarray(parts["margins"].values)
+        quantile = Margins(np.array([np.quantile(margins, QUANTILE)]), parts["margins"].sample)
+        found.append(
+            AtEpoch(
+                epoch,
+                network,
+                parts,
+                float((margins <= 0).mean()),
+                measuring.count_errors(test),
+                _said(coded),
+                _said(parts),
+                _said({**parts, "margins": quantile}),
+            )
+        )
+    return found
+
+
+def _said(parts: Evidence) -> dict[str, Result]:
+    return {name: evaluate(BOUNDS[name], parts, DELTA) for name in COMPARED}
+
+
+def _as_coded(
+    setting: Setting,
+    network: Network,
+    parts: Evidence,
+    data: PaperData,
+    seed: int,
+    options: Options,
+) -> Evidence:
+    """On CIFAR-10 the code takes margins on augmented images, and as the largest input norm the
+    largest over single pixels (of three channels)."""
+    if not setting.augmented:
+        return parts
+    random, module = np.random.default_rng((seed, 1)), network.module().eval()
+    margins, norm = [], 0.0
+    with options.stage("margins on augmented images", data.train.n) as tick, torch.no_grad():
+        for inputs, labels in data.train.batches(options.batch_size):
+            assert isinstance(inputs, torch.Tensor)
+            norm = max(norm, float(inputs.norm(dim=1).max()))
+            logits = module(augment(inputs, random)).double()
+            own = logits.gather(1, labels[:, None])[:, 0]
+            margins.append(own - logits.scatter(1, labels[:, None], -torch.inf).amax(1))
+            tick(len(labels))
+    layers = replace(parts["layers"], input_norm=norm)
+    taken = Margins(torch.cat(margins).numpy(), parts["margins"].sample)
+    return {**parts, "layers": layers, "margins": taken}
+
+
+# --------------------------------------------------------------------------- rows and figures
+
+
+def bound_rows(found: Sequence[AtEpoch]) -> list[dict[str, Any]]:
+    """What every bound says of the last network, as coded and corrected where they differ."""
+    last = found[-1]
+    rows = []
+    for how, results in (("as coded", last.as_coded), ("corrected", last.corrected)):
+        for name, result in results.items():
+            if how == "as coded" or result != last.as_coded[name]:
+                rows.append(_row(f"epoch {last.epoch}, {how}", name, result, last))
+    for name, result in last.at_quantile.items():
+        if isinstance(last.corrected[name], NotApplicable):
+            rows.append(_row(f"epoch {last.epoch}, 10 % margin", name, result, last))
+    return rows
+
+
+def _row(network: str, name: str, result: Result, at: AtEpoch) -> dict[str, Any]:
+    row = {"network": network, "name": name, "sample": at.evidence["margins"].sample}
+    if isinstance(result, CapacityMeasure):
+        terms = {k: v for k, v in result.details.items() if isinstance(v, int | float)}
+        return row | {"kind": "order-only", "value": result.value, "unit": "none", "details": terms}
+    assert isinstance(result, NotApplicable)
+    details = {"reason": result.reason}
+    return row | {"kind": "not-applicable", "value": None, "unit": "none", "details": details}
+
+
+def holdout_bound(at: AtEpoch, n: int) -> float:
+    """The hold-out certificate of a snapshot: a statement of its own at `DELTA`."""
+    return float(round_up(holdout_upper(at.test_errors, n, DELTA)))
+
+
+def figures(found: Sequence[AtEpoch], data: PaperData) -> dict[str, Any]:
+    """All bounds and the true error over epochs; capacities stand on the strip of their own."""
+    epochs = [at.epoch for at in found]
+
+    def capacity(results: list[dict[str, Result]], name: str) -> list[float | None]:
+        values = [r[name] for r in results]
+        return [v.value if isinstance(v, CapacityMeasure) else None for v in values]
+
+    plain = [at.corrected for at in found]
+    quantiles = [at.at_quantile for at in found]
+    orders = [
+        ("seed paper, as published", capacity([at.as_coded for at in found], PUBLISHED)),
+        ("seed paper, as in its theorem", capacity(plain, THEOREM)),
+        ("Neyshabur 2015", capacity(quantiles, "neyshabur-2015")),
+        ("Bartlett 2017", capacity(quantiles, "bartlett-2017")),
+        ("Neyshabur 2018", capacity(quantiles, "neyshabur-2018")),
+        ("strong ticket", capacity(plain, "strong-ticket")),
+    ]
+    errors = [
+        ("training error", "measured", [at.train_error for at in found]),
+        ("test error", "measured", [at.test_errors / data.test.n for at in found]),
+        ("hold-out certificate", "certified", [holdout_bound(at, data.test.n) for at in found]),
+    ]
+    return {
+        "over-training": {
+            "title": "All bounds and the true error over training",
+            "x": {"label": "epoch"},
+            "y": {"label": "error, or bound on it"},
+            "series": [
+                *({"name": n, "kind": k, "x": epochs, "y": y} for n, k, y in errors),
+                *(
+                    {"name": name, "kind": "order-only", "x": epochs, "y": y}
+                    for name, y in orders
+                    if any(value is not None for value in y)
+                ),
+            ],
+            "note": "Norm bounds are taken at the 10 % margin, as the smallest is negative while "
+            "the network still errs. Each point is a statement of its own at delta 0.05.",
+        }
+    }
