@@ -20,6 +20,7 @@ from prunecert.cushions import (
 )
 from prunecert.data import in_memory, take
 from prunecert.models.layers import layer_view
+from prunecert.pruning.draws import own_generator
 from prunecert.types import InputError
 
 CLOSE = 1e-10  # relative; a missing unit, layer or row moves each number by far more
@@ -165,7 +166,7 @@ def test_smoothness_against_a_naive_loop(chain, projections):
     draws, seed, depth = 3, 5, len(matrices)
     smoothness = SMOOTHEST
     for draw in range(draws):
-        generator = torch.Generator().manual_seed(seed * draws + draw)
+        generator = own_generator("compression noise", seed * draws + draw)
         for l in range(1, depth):  # noqa: E741
             matrix = matrices[l - 1]
             normal = torch.randn(matrix.shape, generator=generator, dtype=torch.float32).double()

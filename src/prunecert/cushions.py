@@ -25,6 +25,7 @@ from torch import Tensor
 from prunecert.data import Sample
 from prunecert.models.layers import LayerView
 from prunecert.progress import Tick, silent
+from prunecert.pruning.draws import own_generator
 from prunecert.types import Cushions, InputError
 
 DRAWS = 19  # of noise: smoothness at failure probability 1/20
@@ -264,7 +265,7 @@ def compression_noise(
 
 def _bend(matrices: Sequence[Tensor], here: _Pass, seed: int, projections: int | None) -> float:
     """The largest deviation from linear over rows and l < j, for one draw of the noise."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = own_generator("compression noise", seed)
     norms = [x.norm(dim=1) for x in here.states]
     largest = 0.0
     for at in range(1, len(matrices)):

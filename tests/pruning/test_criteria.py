@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from prunecert.models.loading import load_model
+from prunecert.pruning import prunable_names
 from prunecert.pruning.criteria import SCORES
 from prunecert.types import InputError
 
@@ -79,3 +81,12 @@ def test_magnitude_copies_nothing():
     module = nn.Linear(3, 2)
     score = SCORES["magnitude"](module, ["weight"], None, weighted_mean, 0)["weight"]
     assert score.data_ptr() == module.weight.data_ptr()
+
+
+def test_random_scores_do_not_depend_on_weights_drawn_at_the_same_seed():
+    """Initialisation and scores at one seed are two streams: their correlation is chance."""
+    module = load_model("lenet-300-100", 0).module
+    (name, *_), weight = prunable_names(module), module.get_parameter("fc1.weight").detach()
+    scores = SCORES["random"](module, [name], None, None, 0)[name]
+    together = torch.corrcoef(torch.stack([scores.flatten(), weight.flatten()]))[0, 1]
+    assert abs(float(together)) < 5 / weight.numel() ** 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunecert.api import diagnosed
+from prunecert.api.evidence import evidence_file
 from prunecert.files import write_bytes
 from prunecert.paper.experiment import Paper, results, run_experiment
 from prunecert.paper.page import page, summary
@@ -21,8 +22,8 @@ def run_paper(
 ) -> Paper:
     """Run the experiment `name` (mnist, cifar10) into `out`: networks, figures, data and pages.
 
-    Writes results.json, report.html, paper.md, figures/ (SVG, PNG, CSV) and certificate/, the best
-    one from training data alone.
+    Writes results.json, report.html, paper.md, figures/ (SVG, PNG, CSV), evidence.npz of the last
+    network (its inputs in [−1, 1]) and certificate/, the best one from training data alone.
     """
     found = run_experiment(name, data, out, quick=quick, seed=seed, stage=stage)
     command = f"prunecert paper {name} {'--quick ' if quick else ''}--data {data} --out {out}"
@@ -33,5 +34,7 @@ def run_paper(
     drawn = write_figures(out, out / "figures")
     files = [(f"figures/{file.name}", title) for file, title in drawn]
     write_bytes(out / "paper.md", page(found, command, files).encode())
+    last = found.last
+    write_bytes(out / "evidence.npz", evidence_file(last.network, found.data.train, last.evidence))
     found.best.issued.write(out / "certificate")
     return found

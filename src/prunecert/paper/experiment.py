@@ -151,7 +151,7 @@ def results(found: Paper, diagnosed: dict[str, Any], command: str) -> dict[str, 
             **over_training.figures(found.epochs, found.data),
             **criteria.figures(found.pruned),
             **found.recovery["figures"],
-            **diagnosed["figures"],
+            **{f"diagnosis-{name}": figure for name, figure in diagnosed["figures"].items()},
         },
         "commands": [{"what": "everything on this page", "command": command}],
     }

@@ -133,21 +133,25 @@ def _bounds(found: Paper) -> str:
             name,
             _said(last.as_coded[name]),
             _said(last.corrected[name]),
-            _said(last.at_quantile[name]),
+            _said(last.at_quantile.get(name)),
         )
         for name in last.as_coded
     ]
-    reasons = {
-        f"{name}: {result.reason}"
-        for name, result in last.corrected.items()
-        if isinstance(result, NotApplicable)
-    }
-    said = "All are order-only. A dash: it does not apply, as the list below says.\n\n"
+    reasons: dict[str, list[str]] = {}
+    for name, result in last.corrected.items():
+        if isinstance(result, NotApplicable):
+            reasons.setdefault(result.reason, []).append(name)
+    listed = _listed(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    said = (
+        "All are order-only. A dash: it does not apply, as the list below says. At the 10 % "
+        "margin the norm bounds divide by it, and the seed paper's form prunes up to it and pays "
+        "for the margins below.\n\n"
+    )
     table = _table(("bound", "as coded", "corrected", "at the 10 % margin"), rows)
-    return said + table + "\n\n" + _listed(sorted(reasons))
+    return said + table + "\n\n" + listed
 
 
-def _said(result: Result) -> str:
+def _said(result: Result | None) -> str:
     return f"{result.value:.4g}" if isinstance(result, CapacityMeasure) else "—"
 
 
@@ -169,7 +173,13 @@ def _over_d(found: Paper) -> str:
         for p in chosen
     ]
     head = ("d", "chi", "kept", "moved", "at inputs", "with biases", "published", "most nonzeros")
-    return _table(head, rows)
+    said = (
+        f"Kept: the least and the most of all layers. Moved: largest change of the true logit on "
+        f"{found.over_d.rows}. Then what bounds it: the statement at the inputs and the one with "
+        "biases (both proven), and the paper's as published. Most nonzeros: of a row or column of "
+        f"{found.over_d.chain.names[layer]}.\n\n"
+    )
+    return said + _table(head, rows)
 
 
 def _criteria(found: Paper) -> str:
@@ -202,6 +212,8 @@ def _recovery(found: Paper) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " × ".join(map(str, value))
     return "none" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 

@@ -64,7 +64,7 @@ _QUICK = {
     "rows": 1000,
     "cushion_rows": 64,
     "criteria_training": "3ep",
-    "sparsities": (0.9, 0.98, 0.99),
+    "sparsities": (0.98, 0.99),
     "retraining": "1ep",
     "quick": True,
 }

@@ -14,6 +14,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
+from prunecert.pruning.draws import own_generator
 from prunecert.types import InputError
 
 
@@ -36,7 +37,7 @@ def bernoulli_mask(
     weights: Mapping[str, Tensor], d: float, seed: int = 0, keep_diagonal: bool = False
 ) -> dict[str, Tensor]:
     """One seeded draw of the masks, True = kept, in the shapes of `weights`."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = own_generator("bernoulli mask", seed)
     masks = {}
     for name, weight in weights.items():
         uniform = torch.rand(weight.shape, generator=generator).to(weight.device)

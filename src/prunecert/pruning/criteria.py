@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from prunecert.models.loading import outputs
+from prunecert.pruning.draws import own_generator
 from prunecert.types import InputError
 
 Batches = Iterable[tuple[Any, Tensor]]
@@ -34,7 +35,7 @@ def random(
     module: nn.Module, names: Sequence[str], batches: Batches | None, loss: Loss, seed: int
 ) -> Scores:
     """Uniform draws from their own seeded generator, so every order of the weights is as likely."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = own_generator("random scores", seed)
     scores = {}
     for name in names:
         weight = module.get_parameter(name)
