@@ -28,6 +28,7 @@ LAYER = (
     "kept-fraction",
     *(f"removed-norm-{n}" for n in ("latala", "gaussian", "bernstein", "cumulants", "redraws")),
     "removed-norm-measured",
+    "rounding-norm",
     *(f"pattern-{n}" for n in ("as-in-paper", "gaussian", "poisson-binomial")),
     "sketch-rows",
 )
@@ -76,7 +77,9 @@ def written(folder):
 
 
 def rows_by_name(found, layer):
-    return {row["name"]: row for row in found["bounds"] if row["layer"] == layer}
+    """Of the pruned network, its weights not rounded."""
+    rows = [row for row in found["bounds"] if "also rounded to" not in row["details"]]
+    return {row["name"]: row for row in rows if row["layer"] == layer}
 
 
 # --------------------------------------------------------------------------- what is written
@@ -87,7 +90,9 @@ def test_one_row_for_each_layer_and_statement(digits):
     for layer in ("fc1.weight", "fc2.weight"):
         assert set(rows_by_name(found, layer)) == {*LAYER, *BIASED}
     assert set(rows_by_name(found, None)) == {"kept-fraction", *CHANGES}
-    assert len(found["bounds"]) == 2 * (len(LAYER) + len(BIASED)) + 1 + len(CHANGES)
+    # the change of the output is also stated with the kept weights rounded
+    together = 1 + len(CHANGES) + len(BIASED)
+    assert len(found["bounds"]) == 2 * (len(LAYER) + len(BIASED)) + together
     for row in found["bounds"]:
         spec = STEPS[row["name"]]
         assert row["unit"] == spec.unit
@@ -136,6 +141,12 @@ def test_measured_numbers_are_those_of_the_masks_that_are_drawn(files, digits):
     assert (row["value"], row["measured"]) == (1 - math.sqrt(0.2), total)
 
 
+def whole_network(found, rounded):
+    """The rows of BIASED about all layers together, with or without rounding."""
+    rows = [row for row in found["bounds"] if row["layer"] is None and row["name"] in BIASED]
+    return [row for row in rows if ("also rounded to" in row["details"]) == rounded]
+
+
 def test_the_output_moves_by_all_layers_and_by_each_alone(files, digits):
     """Networks with the pruned weights in place, in float32."""
     found = written(digits)
@@ -155,6 +166,10 @@ def test_the_output_moves_by_all_layers_and_by_each_alone(files, digits):
             assert rows[name]["measured"] == pytest.approx(float(moved.norm(dim=1).max()), rel=1e-4)
             assert rows[name]["value"] >= rows[name]["measured"] > 0
             assert rows[name]["sample"] == "train[0:1197]"
+    for pruned_only, rounded in zip(*(whole_network(found, also) for also in (False, True))):
+        assert 0 < abs(rounded["measured"] - pruned_only["measured"]) < pruned_only["measured"]
+        assert rounded["value"] >= rounded["measured"]
+        assert rounded["details"]["also rounded to"] == pruning_steps.ROUNDING_STEP
     assert rows_by_name(found, None)["output-change"]["details"]["reason"].startswith(
         "it covers ch"
     )

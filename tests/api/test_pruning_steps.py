@@ -357,3 +357,13 @@ def test_samples_that_do_not_fit_are_refused(x, y, line):
     with pytest.raises(InputError) as caught:
         output_change(dense, pruned, sample(x, np.array(y)))
     assert line in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_rounding_of_the_kept_weights_by_hand():
+    """Steps of 2⁻⁸: 0.3 is 0.2 and 0.1 is 0.4 of a step from the nearest multiple."""
+    step = pruning_steps.ROUNDING_STEP
+    weight = np.array([[10.2 * step, 0.0], [0.0, 3.4 * step]])
+    found = layer_steps("w", weight, 0.0).rounding
+    assert found["measured"] == pytest.approx(0.4 * step, rel=1e-6)
+    # two nonzeros, one in each row and column: (step/2)·√min(2, 1)
+    assert found["rounding-norm"] == pytest.approx(step / 2, rel=1e-6)

@@ -121,3 +121,14 @@ def test_masks_do_not_depend_on_weights_drawn_at_the_same_seed(seed):
     d = d_for_sparsity(weights, 0.9)
     kept = sum(int(mask.sum()) for mask in bernoulli_mask(weights, d, seed).values())
     assert abs(kept / total - 0.1) <= 5 * 0.5 / total**0.5
+
+
+def test_survivors_pruned_again_at_one_seed_are_drawn_anew():
+    """A ladder has one seed. Once its rungs shared their uniforms and kept twice the share."""
+    weights = {"w": load_model("lenet-300-100", 0).module.get_parameter("fc1.weight").detach()}
+    for sparsity in (0.9, 0.98):
+        mask = bernoulli_mask(weights, d_for_sparsity(weights, sparsity), 3)
+        weights = {"w": weights["w"] * mask["w"]}
+    total = weights["w"].numel()
+    kept = int((weights["w"] != 0).sum()) / total
+    assert abs(kept - 0.02) <= 5 * (0.02 / total) ** 0.5

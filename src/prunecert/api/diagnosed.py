@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prunecert.api.diagnosing import Diagnosis, LayerFindings
+from prunecert.api.pruning_steps import ROUNDING_STEP
 from prunecert.bounds.table import STEPS
 from prunecert.diagnostics import RESTS_ON
 
@@ -113,6 +114,10 @@ def _network_bounds(found: Diagnosis) -> Iterator[dict[str, Any]]:
             value, reason = found.change.statements.get(name), found.change.reasons.get(name)
         measured = found.change.measured if found.change else None
         yield _row(found, name, None, value, measured, reason)
+    if found.rounded is not None:
+        for name, value in found.rounded.statements.items():
+            row = _row(found, name, None, value, found.rounded.measured)
+            yield row | {"details": row["details"] | {"also rounded to": ROUNDING_STEP}}
     for layer, reason in found.left_out.items():
         for name in (*NORMS, *PATTERNS):
             yield _row(found, name, layer, None, None, reason)
@@ -126,6 +131,7 @@ def _bounds(found: Diagnosis, at: LayerFindings) -> Iterator[dict[str, Any]]:
         "kept-fraction": (kept["kept-fraction"], kept["measured"]),
         **{name: (removed.get(name), removed["measured"]) for name in NORMS},
         "removed-norm-measured": (removed["measured"], removed["measured"]),
+        "rounding-norm": (steps.rounding["rounding-norm"], steps.rounding["measured"]),
         **{name: (most.get(name), most["measured"]) for name in PATTERNS},
         "sketch-rows": (steps.sketch_rows["pattern-gaussian"], steps.sketch_rows["measured"]),
     }
@@ -135,6 +141,8 @@ def _bounds(found: Diagnosis, at: LayerFindings) -> Iterator[dict[str, Any]]:
         details: dict[str, Any] = {"not near here": ", ".join(missing)} if missing else {}
         if name in steps.most_in:
             details |= dict(zip(("in a row", "in a column"), steps.most_in[name]))
+        if name == "rounding-norm":
+            details |= {"step": ROUNDING_STEP}
         if name in WITH_DELTA and steps.exceeds(name):
             details |= {"exceeded": True}
         yield row | {"details": row["details"] | details}

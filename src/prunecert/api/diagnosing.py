@@ -18,6 +18,8 @@ from torch import nn
 from prunecert.api.certification import Options
 from prunecert.api.networks import Network, network_of
 from prunecert.api.pruning_steps import (
+    ROUNDING_STEP,
+    Chain,
     LayerSteps,
     Matrix,
     OutputChange,
@@ -76,7 +78,8 @@ class Diagnosis:
     """A network at one d; `left_out`: layers that nothing can be said of, and why.
 
     `kept` is the share of all weights that stay. `change` is of the output when all layers are
-    pruned, None where `no_change` says why; `alone` when only the layer of that name is.
+    pruned, None where `no_change` says why; `rounded` when what is kept is rounded to ROUNDING_STEP
+    as well; `alone` when only the layer of that name is pruned.
     """
 
     network: Network
@@ -87,6 +90,7 @@ class Diagnosis:
     left_out: dict[str, str]
     kept: float
     change: OutputChange | None
+    rounded: OutputChange | None
     alone: dict[str, OutputChange]
     no_change: str
     sample: str | None
@@ -119,7 +123,7 @@ def diagnose(
         raise InputError(f"{subject.name}: no layer to prune: expected linear layers, convolutions")
     seeds = {name: (seed, place) for place, name in enumerate(matrices)}
     masks = {name: drawn_mask(weight, d, seeds[name]) for name, weight in matrices.items()}
-    change, alone, no_change = _changes(subject, masks, chosen, options)
+    change, rounded, alone, no_change = _changes(subject, masks, chosen, options)
     layers, left_out = [], {}
     with options.stage("diagnosing layers", len(matrices)) as tick:
         for name, weight in matrices.items():
@@ -139,6 +143,7 @@ def diagnose(
         left_out,
         sum(int(mask.sum()) for mask in masks.values()) / total,
         change,
+        rounded,
         alone,
         no_change,
         None if chosen is None else chosen.name,
@@ -168,17 +173,21 @@ def _layer(
 
 def _changes(
     network: Network, masks: dict[str, Mask], sample: Sample | None, options: Options
-) -> tuple[OutputChange | None, dict[str, OutputChange], str]:
-    """How far the output moves on the sample, by all layers and by each, or why nobody knows."""
+) -> tuple[OutputChange | None, OutputChange | None, dict[str, OutputChange], str]:
+    """How far the output moves on the sample: all layers pruned, then rounded too, and each layer
+    pruned alone; or why nobody knows."""
     try:
         chain = chain_of(network)
     except InputError as reason:
-        return None, {}, str(reason)
+        return None, None, {}, str(reason)
     if sample is None:
-        return None, {}, NO_INPUTS
+        return None, None, {}, NO_INPUTS
 
-    def change(names: Iterable[str]) -> OutputChange:
-        pruned = chain.with_masks({name: torch.from_numpy(masks[name]) for name in names})
-        return output_change(chain, pruned, sample, options)
+    def pruned(names: Iterable[str]) -> Chain:
+        return chain.with_masks({name: torch.from_numpy(masks[name]) for name in names})
 
-    return change(masks), {name: change([name]) for name in masks}, ""
+    def change(other: Chain) -> OutputChange:
+        return output_change(chain, other, sample, options)
+
+    alone = {name: change(pruned([name])) for name in masks}
+    return change(pruned(masks)), change(pruned(masks).rounded(ROUNDING_STEP)), alone, ""

@@ -90,7 +90,8 @@ class LayerSteps:
 
     `most_kept` is the larger of the most nonzeros in a row and in a column, `most_in` both, where
     the statement tells them apart. "measured" is the mask in use; "sorted" is magnitude pruning
-    that keeps as many weights. `reasons`: why a statement was left out.
+    that keeps as many weights. `rounding`: what rounding the kept weights to ROUNDING_STEP changes.
+    `reasons`: why a statement was left out.
     """
 
     name: str
@@ -101,6 +102,7 @@ class LayerSteps:
     most_in: dict[str, tuple[int, int]]
     sketch_rows: dict[str, int]
     dead_rows: dict[str, int]
+    rounding: dict[str, float]
     reasons: dict[str, str]
 
     def exceeds(self, name: str) -> bool:
@@ -170,8 +172,20 @@ def layer_steps(
             for who in ("pattern-gaussian", "measured", "sorted")
         },
         {"measured": int((~kept.any(1)).sum()), "sorted": int((~by_size.any(1)).sum())},
+        _rounding(weight * kept),
         reasons,
     )
+
+
+def _rounding(pruned: Matrix) -> dict[str, float]:
+    """The spectral norm of what rounding a pruned matrix changes (THEORY 1.5): bound, measured."""
+    kept = pruned != 0
+    counts = [[kept.sum()], *([most] for most in _most(kept))]
+    change = pruned - np.round(pruned / ROUNDING_STEP) * ROUNDING_STEP
+    return {
+        "rounding-norm": _only(propagation.rounding_norm_upper([ROUNDING_STEP], *counts)),
+        "measured": spectral_norm_upper(change),
+    }
 
 
 def drawn_mask(

@@ -190,12 +190,10 @@ def figures(found: Sequence[AtEpoch], data: PaperData) -> dict[str, Any]:
     quantiles = [at.at_quantile for at in found]
     orders = [
         ("seed paper, as published", capacity([at.as_coded for at in found], PUBLISHED)),
-        ("seed paper, at the 10 % margin", capacity(quantiles, PUBLISHED)),
         ("seed paper, as in its theorem", capacity(plain, THEOREM)),
         ("Neyshabur 2015", capacity(quantiles, "neyshabur-2015")),
         ("Bartlett 2017", capacity(quantiles, "bartlett-2017")),
         ("Neyshabur 2018", capacity(quantiles, "neyshabur-2018")),
-        ("strong ticket", capacity(plain, "strong-ticket")),
     ]
     errors = [
         ("training error", "measured", [at.train_error for at in found]),

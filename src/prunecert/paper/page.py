@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from prunecert.api.pruning_steps import ROUNDING_STEP
 from prunecert.bounds.sketching import capacity_term, kept_fraction
 from prunecert.certificate import percent
 from prunecert.paper.experiment import Paper, published_d
@@ -67,7 +68,9 @@ def summary(found: Paper) -> list[str]:
         f"{best.issued.record.code_bits:,} bits).",
         f"At d = {found.setting.diagnosed_d:g} the output moves by at most "
         f"{_change(found).measured:.3g} on {found.diagnosis.sample}; "
-        f"the tightest bound on that says {min(_change(found).statements.values()):.3g}.",
+        f"the tightest bound on that says {min(_change(found).statements.values()):.3g}; with the "
+        f"kept weights rounded to {ROUNDING_STEP:.4g}, {_rounded(found).measured:.3g} and "
+        f"{min(_rounded(found).statements.values()):.3g}.",
         f"{len(_failing(found))} of {_properties(found)} checks of assumptions "
         "(layer by layer) are missed.",
     ]
@@ -76,6 +79,12 @@ def summary(found: Paper) -> list[str]:
 def _change(found: Paper) -> Any:
     change = found.diagnosis.change
     assert change is not None  # the network is a chain
+    return change
+
+
+def _rounded(found: Paper) -> Any:
+    change = found.diagnosis.rounded
+    assert change is not None
     return change
 
 

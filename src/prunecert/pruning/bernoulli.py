@@ -36,8 +36,12 @@ def drop_probability(weight: Tensor, d: float, keep_diagonal: bool = False) -> T
 def bernoulli_mask(
     weights: Mapping[str, Tensor], d: float, seed: int = 0, keep_diagonal: bool = False
 ) -> dict[str, Tensor]:
-    """One seeded draw of the masks, True = kept, in the shapes of `weights`."""
-    generator = own_generator("bernoulli mask", seed)
+    """One seeded draw of the masks, True = kept, in the shapes of `weights`.
+
+    Each d has draws of its own: pruning the survivors of one draw again at the same seed but a
+    larger d is independent of it.
+    """
+    generator = own_generator(f"bernoulli mask at d = {float(d)!r}", seed)
     masks = {}
     for name, weight in weights.items():
         uniform = torch.rand(weight.shape, generator=generator).to(weight.device)
