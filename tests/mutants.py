@@ -203,6 +203,62 @@ MUTANTS = (
         "        if False:",
         "api",
     ),
+    Mutant(
+        "seeded signs read at compact positions",
+        "coding/network_codes.py",
+        "        return signs[region].reshape(mask.shape)[mask]",
+        "        return signs.ravel()[: mask.size].reshape(mask.shape)[mask]",
+        "coding/test_seeded_values.py",
+    ),
+    Mutant(
+        "seed of a supermask not charged",
+        "coding/header.py",
+        "        seed = uniform(stream, SEEDS, header.seed or 0)",
+        "        seed = header.seed or 0",
+        "coding/test_seeded_values.py coding/test_format_freeze_dialect_1.py",
+    ),
+    Mutant(
+        "masks drawn from the stream of the weights",
+        "pruning/draws.py",
+        'int.from_bytes(digest[:8], "little", signed=True)',
+        "seed",
+        "pruning/test_bernoulli.py",
+    ),
+    Mutant(
+        "Gaussian norm: delta spent on every layer in full",
+        "bounds/pruning_error.py",
+        "2.0 * (math.log(rows.size) - math.log(delta))",
+        "2.0 * -math.log(delta)",
+        "test_step_twins_agree.py",
+    ),
+    Mutant(
+        "Bernstein: variance over columns only",
+        "bounds/pruning_error.py",
+        "    v = max(float(variances.sum(0).max()), float(variances.sum(1).max()))",
+        "    v = float(variances.sum(0).max())",
+        "test_step_twins_agree.py",
+    ),
+    Mutant(
+        "rounding left out of the theorem's form",
+        "bounds/sketch_theorem.py",
+        "output_change_terms(norms, removed + rounding, input_norm)",
+        "output_change_terms(norms, removed, input_norm)",
+        "test_twins_agree.py",
+    ),
+    Mutant(
+        "redraws: the mask in use among them",
+        "api/pruning_steps.py",
+        "for draw in range(1, redraws + 1):",
+        "for draw in range(redraws):",
+        "api/test_pruning_steps.py",
+    ),
+    Mutant(
+        "pattern: rows of one layer at the full delta",
+        "bounds/pattern.py",
+        "_exceeded_rarely(p, delta / 2.0)",
+        "_exceeded_rarely(p, delta)",
+        "test_step_twins_agree.py",
+    ),
 )
 
 

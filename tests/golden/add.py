@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ from prunecert.api.ladder import Pruning, rung
 from prunecert.api.networks import Network
 from prunecert.api.predicted import certify_predictions
 from prunecert.api.runs import Recipe, fit, initial
+from prunecert.api.supermasks import supermask_run
 from prunecert.data import predictions
+from prunecert.supermask import Ticket
 
 HERE = Path(__file__).parent
 MODEL = "mlp:64-12-10"
@@ -58,6 +61,18 @@ def small_codebook(network: Network) -> Network:
     return Network(network.architecture, tensors, "codebook")
 
 
+def ticket() -> Network:
+    """A mask over seeded signs: the second dialect of `network.bin`."""
+    with TemporaryDirectory() as place:
+        return supermask_run(
+            architecture(MODEL),
+            sample_of(open_source("digits"), "train", "train"),
+            Ticket(density=0.3, seed=5),
+            Recipe("10ep", batch_size=32),
+            place,
+        )
+
+
 def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
     dense, middle, sparse = networks()
     every = [dense, middle, sparse]
@@ -77,6 +92,7 @@ def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
         "fixed-sequence-drop": lambda: _issued(
             select(every, "digits", target_error=0.12, dense=dense, max_drop=0.1)
         ),
+        "supermask": lambda: certify(ticket(), "digits"),
         "predictions": lambda: certify_predictions(predictions(table(folder)), delta=0.05),
     }
 

@@ -14,7 +14,7 @@ import pytest
 from prunecert.api import architecture, verify
 from prunecert.api.claims import CLAIMS
 from prunecert.coding.mask_codes import MASK_MODES
-from prunecert.coding.value_codes import VALUE_MODES
+from prunecert.coding.value_codes import SEEDED_VALUE_MODES
 
 HERE = Path(__file__).parent
 MODEL = "mlp:64-12-10"
@@ -46,4 +46,4 @@ def test_every_way_of_coding_has_a_golden_certificate():
         .choices.values()
     ]
     assert {c.mask for c in choices} == set(MASK_MODES) - {"rows"}
-    assert {c.values for c in choices} - {None} == set(VALUE_MODES)
+    assert {c.values for c in choices} - {None} == set(SEEDED_VALUE_MODES)
