@@ -95,27 +95,10 @@ def test_the_best_certificate_verifies(made):
     assert verdict.valid, verdict
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_and_writes_the_same(made, monkeypatch):
     before = {f.name: f.read_bytes() for f in made[0].glob("*.*") if f.is_file()}
     monkeypatch.setattr("prunecert.paper.training.train", None)  # would fail if called
     command = ["paper", "mnist", "--quick", "--data", made[1], "--out", str(made[0]), "--quiet"]
     assert run(command) == 0
     assert {f.name: f.read_bytes() for f in made[0].glob("*.*") if f.is_file()} == before
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "says"),
-    [
-        ("svhn", "stripes", "paper 'svhn': expected one of mnist, cifar10"),
-        ("mnist", "nowhere.npz", "nowhere.npz"),
-        ("cifar10", "stripes", "inputs of shape (1, 28, 28), expected (3, 32, 32)"),
-    ],
-)
-def test_bad_input_is_one_line(name, data, says, tmp_path, capsys):
-    stripes = write_stripes(tmp_path / "stripes.npz")
-    out = tmp_path / "new"
-    given = stripes if data == "stripes" else str(tmp_path / data)
-    assert run(["paper", name, "--data", given, "--out", str(out)]) == 2
-    error = capsys.readouterr().err
-    assert says in error and error.count("\n") == 1
-    assert not out.exists()
