@@ -10,7 +10,7 @@ import pytest
 from small_paper import TINY, write_stripes
 
 from prunecert.api import verify
-from prunecert.bounds import holdout_upper, mbp_sketch_as_published
+from prunecert.bounds import holdout_upper, mbp_sketch_as_published, occam_upper
 from prunecert.cli.app import run
 from prunecert.paper import experiment
 from prunecert.paper.criteria import CRITERIA
@@ -79,6 +79,13 @@ def test_the_holdout_row_is_a_certificate_of_the_snapshot(made):
     (row,) = rows_of(made, name="holdout", network="epoch 3")
     assert row["details"]["n"] == 100
     exact = holdout_upper(row["details"]["errors"], 100, 0.05)
+    assert exact <= row["value"] <= exact + 1e-6
+
+
+def test_the_ticket_is_certified_from_its_mask(made):
+    (row,) = rows_of(made, network="supermask 0.9900")
+    assert row["kind"] == "certified" and row["name"] == "occam"
+    exact = occam_upper(row["details"]["errors"], 320, row["details"]["bits"], 0.05)
     assert exact <= row["value"] <= exact + 1e-6
 
 

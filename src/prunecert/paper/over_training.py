@@ -24,6 +24,7 @@ from prunecert.types import CapacityMeasure, Evidence, Margins, NotApplicable, R
 
 DELTA = 0.05
 PUBLISHED, THEOREM = "mbp-sketch-as-published", "mbp-sketch-as-in-theorem"
+TICKET = "strong-ticket"
 NORM_BOUNDS = (
     "neyshabur-2015",
     "bartlett-2017",
@@ -33,7 +34,7 @@ NORM_BOUNDS = (
     "neyshabur-2018-theorem",
     "arora-2018",
 )
-COMPARED = (PUBLISHED, THEOREM, *NORM_BOUNDS, "strong-ticket")
+COMPARED = (PUBLISHED, THEOREM, *NORM_BOUNDS, TICKET)
 QUANTILE = 0.1  # margins below it count as errors where the smallest margin says nothing
 
 

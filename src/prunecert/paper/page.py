@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from prunecert.api.issuing import Issued
 from prunecert.api.pruning_steps import ROUNDING_STEP
 from prunecert.bounds.sketching import capacity_term, kept_fraction
 from prunecert.certificate import percent
 from prunecert.paper.experiment import Paper, published_d
-from prunecert.paper.over_training import PUBLISHED, THEOREM, holdout_bound
+from prunecert.paper.over_training import PUBLISHED, THEOREM, TICKET, holdout_bound
 from prunecert.types import CapacityMeasure, NotApplicable, Result
 
 DIFFERENCES = (
@@ -108,31 +109,30 @@ def _setting(found: Paper) -> str:
 
 
 def _forms(found: Paper) -> str:
-    last, explicit = found.last, found.explicit
+    last = found.last
     theorem = last.corrected[THEOREM]
     terms = theorem.details if isinstance(theorem, CapacityMeasure) else {}
     holds = "its condition holds" if terms.get("holds") else "its condition does not hold"
     left = f"probability left {terms.get('probability_left', 0.0):.2g}"
-    d = published_d(last)
-    line = explicit.record.baselines.holdout
-    assert line is not None
+    d = f"d = {published_d(last):.3g}"
     rows = [
-        ("as published in code", "order-only", _said(last.as_coded[PUBLISHED]), f"d = {d:.3g}"),
+        ("as published in code", "order-only", _said(last.as_coded[PUBLISHED]), d),
         ("as in the theorem", "order-only", _said(theorem), f"{holds}, {left}"),
-        (
-            "explicit: pruned, coded, counted",
-            "certified",
-            percent(explicit.risk_bound),
-            f"{explicit.record.errors:,} errors, {explicit.record.code_bits:,} bits",
-        ),
-        (
-            "hold-out of that network",
-            "certified",
-            percent(line.risk_bound),
-            f"{line.errors} errors",
-        ),
+        _certified("explicit: pruned at that d, coded, counted", found.explicit),
+        _certified(f"explicit, the smallest here: {found.best.name}", found.best.issued),
+        ("ticket, as in the extension", "order-only", _said(last.corrected[TICKET]), ""),
+        _certified("ticket, explicit: a mask over seeded weights", found.ticket),
     ]
-    return _table(("form", "kind", "value", "from"), rows)
+    said = "The hold-out column is another statement about the same coded network.\n\n"
+    rows = [(*row, "") if len(row) == 4 else row for row in rows]
+    return said + _table(("form", "kind", "value", "from", "hold-out"), rows)
+
+
+def _certified(form: str, issued: Issued) -> tuple[str, ...]:
+    record, line = issued.record, issued.record.baselines.holdout
+    assert line is not None
+    counted = f"{record.errors:,} errors, {record.code_bits:,} bits"
+    return form, "certified", percent(issued.risk_bound), counted, percent(line.risk_bound)
 
 
 def _bounds(found: Paper) -> str:
