@@ -39,7 +39,10 @@ def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
 
 def interrupted(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=LIMIT)
+    try:
+        out, err = process.communicate(timeout=LIMIT)
+    finally:
+        process.kill()  # one that does not listen would outlive the test
     assert (process.returncode, out) == (130, "")
     assert err == "prunecert: interrupted: nothing half-written is left behind\n"
 

@@ -1,0 +1,59 @@
+"""The studies that ship as data: their numbers are recomputed from their own counts."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prunecert.bounds import holdout_upper, occam_upper
+from prunecert.certificate import percent
+from prunecert.report.contents import read_run
+
+DOCS = Path(__file__).parents[1] / "docs"
+STUDIES = sorted(path.parent for path in DOCS.glob("*/results.json"))
+
+
+def test_the_paper_is_there():
+    assert {"paper-mnist", "paper-cifar10"} <= {study.name for study in STUDIES}
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda p: p.name)
+def test_every_certified_number_follows_from_its_counts(study):
+    read_run(study)
+    rows = json.loads((study / "results.json").read_text())["bounds"]
+    sizes = {row["sample"]: row["details"]["n"] for row in rows if row["name"] == "holdout"}
+    recomputed = 0
+    for row in rows:
+        details, delta = row["details"], row.get("delta")
+        if row["name"] == "occam":
+            start, stop = map(int, re.findall(r"\d+", row["sample"]))
+            exact = occam_upper(details["errors"], stop - start, details["bits"], delta)
+        elif row["name"] == "holdout":
+            exact = holdout_upper(details["errors"], sizes[row["sample"]], delta)
+        elif row["name"] == "mbp-sketch-as-published":
+            assert row["value"] == details["margin_risk"] + details["capacity"]
+            continue
+        else:
+            continue
+        assert exact <= row["value"] <= exact + 1e-6, row
+        recomputed += 1
+    assert recomputed >= 2 * 8 * 2  # two certificates, eight criteria, at least two sparsities
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda p: p.name)
+def test_the_page_has_its_figures_its_command_and_its_best_certificate(study):
+    page = (study / "paper.md").read_text()
+    results = json.loads((study / "results.json").read_text())
+    assert results["commands"][0]["command"] in page
+    for name in re.findall(r"\(figures/(.+?)\)", page):
+        assert (study / "figures" / name).exists(), name
+        assert (study / "figures" / name).with_suffix(".csv").exists(), name
+    codes = [row for row in results["bounds"] if row["name"] == "occam"]
+    pruned = [row for row in codes if not row["network"].startswith(("epoch", "supermask"))]
+    best = min(pruned, key=lambda row: row["value"])
+    assert f"{percent(best['value'])} ({best['network']}" in page
+    assert np.isfinite([row["value"] for row in codes]).all()
