@@ -301,3 +301,9 @@ def test_a_seeded_file_is_what_certify_writes_where_units_have_no_order_to_gain(
     issued.write(tmp_path / "CERT")
     verdict = verify(tmp_path / "CERT")
     assert verdict.valid, verdict.sentence
+
+
+@pytest.mark.parametrize("density", [1e-320, 1e-100, 1e-4])
+def test_a_density_that_keeps_no_weight_is_refused(density):
+    with pytest.raises(InputError, match="keeps none of 888 weights: expected at least 0.0011"):
+        Supermask(architecture("mlp:64-12-10").module, Ticket(density))

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -220,6 +220,19 @@ def named(text: str) -> str:
     if not 0 < len(text) <= 1000 or not text.isprintable() or '"' in text:
         raise InputError(f"{text!r}: expected a name of printable characters without double quotes")
     return text
+
+
+def rounded_up(value: float, digits: int = 4) -> str:
+    """A number to so many significant digits, never below it.
+
+    >>> rounded_up(0.123411)
+    '0.1235'
+    """
+    exact = Decimal(repr(float(value)))
+    if not exact or not exact.is_finite():
+        return str(value)
+    kept = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_CEILING)
+    return f"{float(kept):.{digits}g}"
 
 
 def percent(fraction: float) -> str:

@@ -69,6 +69,13 @@ class Supermask(nn.Module):
         super().__init__()
         self.ticket = ticket
         self.network = plain(module)
+        matrices = (p for p in self.network.parameters() if p.ndim > 1)
+        weights = sum(matrix.numel() for matrix in matrices)
+        if ticket.density * weights < 1:
+            raise InputError(
+                f"density {ticket.density:g}: keeps none of {weights:,} weights: expected at least "
+                f"{1 / max(weights, 1):.2g}"
+            )
         self._zeros = {name: torch.zeros_like(t) for name, t in self.network.state_dict().items()}
         self._chosen: dict[str, _Chosen] = {}
         names = _weights(self.network)

@@ -194,3 +194,15 @@ def test_outcomes_that_cannot_be_enumerated_are_not_skipped():
 
     with pytest.raises(AssertionError, match="breaks the contract"):
         check_bound(replace(BOUNDS["holdout"], function=lucky))
+
+
+def test_forms_that_biases_make_false_say_so():
+    """A¹ = 1 with bias 10, A² = 1 pruned to 0: at x = 1 the output moves by 11, ‖x‖·1·1 is 1."""
+    value = float(propagation.output_change_upper([1.0, 1.0], [1.0, 0.0], [0.0, 1.0], 1.0))
+    assert value < 11.0
+    for name in ("output-change", "output-change-telescoped", "output-change-as-in-paper"):
+        assert any("bias" in a.text for a in STEPS[name].assumptions)
+    with_biases = propagation.output_change_with_biases(
+        [1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [10.0, 0.0], [0.0, 0.0], 1.0
+    )
+    assert float(with_biases) >= 11.0

@@ -9,6 +9,7 @@ from typing import Any
 from prunecert.api.diagnosing import Diagnosis, LayerFindings
 from prunecert.api.pruning_steps import ROUNDING_STEP
 from prunecert.bounds.table import STEPS
+from prunecert.certificate import rounded_up
 from prunecert.diagnostics import RESTS_ON
 
 DRAWN = 6  # layers in a figure; the tables have all
@@ -77,8 +78,9 @@ def change_sentence(found: Diagnosis) -> str:
         return f"Change of the output: not applicable: {found.no_change}."
     name, least = min(change.statements.items(), key=lambda item: item[1])
     return (
-        f"On {found.sample} the output moves by at most {change.measured:.4g} "
-        f"(true logit: {change.true_class:.4g}); the tightest bound says {least:.4g} ({name})."
+        f"On {found.sample} the output moves by at most {rounded_up(change.measured)} "
+        f"(true logit: {rounded_up(change.true_class)}); the tightest bound says "
+        f"{rounded_up(least)} ({name})."
     )
 
 

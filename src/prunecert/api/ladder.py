@@ -145,7 +145,7 @@ def rung(
     if _is_bare(network):
         rule = replace(rule, include=pruned_names(network, rule), exclude=())
     pruned = _pruned(network.module(), sparsity, rule, sample)
-    log = dict(network.log) | {
+    log = {name: entry for name, entry in network.log.items() if name != "supermask"} | {
         "method": f"{rule.scope} {rule.method}",
         "parent": network.sha256,
         "sparsity": sparsity,

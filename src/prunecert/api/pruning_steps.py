@@ -27,6 +27,7 @@ from prunecert.pruning.bernoulli import bernoulli_mask, drop_probability
 from prunecert.types import InputError
 
 REDRAWS = 19  # the largest of 19 holds with probability 19/20
+FIXED_PRODUCTS = 10**6  # what one redraw takes at least, whatever its size
 MOST_PRODUCTS = {  # what takes more is left out, with a reason: a minute or so on one core
     "removed-norm-redraws": 1e11,
     "pattern-poisson-binomial": 2e9,
@@ -212,7 +213,7 @@ def _enough_redraws(delta: float) -> int:
 def _too_large(out: int, into: int, redraws: int) -> dict[str, str]:
     """Statements that take more than MOST_PRODUCTS for a matrix of this size, and why."""
     products = {
-        "removed-norm-redraws": redraws * out * into * min(out, into),
+        "removed-norm-redraws": redraws * max(out * into * min(out, into), FIXED_PRODUCTS),
         "pattern-poisson-binomial": out * into * (out + into) // 2,
     }
     return {

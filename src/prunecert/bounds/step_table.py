@@ -15,10 +15,13 @@ from prunecert.types import Assumption, BoundSpec, Kind, Source, kind_of
 
 DRAWN = Assumption("entries were dropped independently with these probabilities", "by construction")
 FIRST_DRAW = Assumption("the mask is the first draw, not one that was chosen", "declared")
-GAUSSIAN = Assumption("the weights are independent Gaussians of mean 0", "assumed")
+GAUSSIAN = Assumption(
+    "the weights are independent Gaussians of mean 0 and of the variance given", "assumed"
+)
 IN_USE = Assumption("the mask given is the one in use", "checked")
 ROUNDED = Assumption("kept weights are rounded to the nearest multiple of the step", "checked")
 CHAIN = Assumption("the network is a chain of linear layers and ReLU", "checked")
+NO_BIASES = Assumption("no layer of the chain has a bias", "checked")
 NORMS = Assumption("every norm given is an upper bound", "checked")
 SMALL = Assumption(
     "every removed norm is at most the layer's over L, or the ratios sum to at most 1.75", "checked"
@@ -123,6 +126,7 @@ STEP_ROWS = (
         "one layer at a time, no condition",
         sources.ONE_LAYER_AT_A_TIME,
         CHAIN,
+        NO_BIASES,
         NORMS,
     ),
     _step(
@@ -141,6 +145,7 @@ STEP_ROWS = (
         "from the norms of the layers and of what was removed, no condition",
         sources.ONE_LAYER_AT_A_TIME,
         CHAIN,
+        NO_BIASES,
         NORMS,
     ),
     _step(
@@ -150,6 +155,7 @@ STEP_ROWS = (
         "the seed paper's form, where its condition holds",
         sources.GUHA_PROPAGATION,
         CHAIN,
+        NO_BIASES,
         NORMS,
         SMALL,
     ),

@@ -57,6 +57,8 @@ def diagnose(
     terminal = Terminal(quiet=quiet)
     if sample is not None and data is None:
         raise InputError(f"--sample {sample}: expected --data beside it")
+    if out.is_file():
+        raise InputError(f"--out {out}: is a file: expected a folder")
     network = open_network(weights, architecture(model))
     with terminal.progress() as stage:
         found = diagnosed(

@@ -37,7 +37,9 @@ SampleName = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Samples per forward pass.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, mps …")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random here.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything random here.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the written file; all else on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 

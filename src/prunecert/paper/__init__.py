@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from prunecert.api import diagnosed
 from prunecert.api.evidence import evidence_file
+from prunecert.certificate import check_folder
 from prunecert.files import write_bytes
 from prunecert.paper.experiment import Paper, results, run_experiment
 from prunecert.paper.page import page, summary
@@ -25,8 +27,10 @@ def run_paper(
     Writes results.json, report.html, paper.md, figures/ (SVG, PNG, CSV), evidence.npz of the last
     network (its inputs in [−1, 1]) and certificate/, the best one from training data alone.
     """
+    check_folder(out / "certificate")
     found = run_experiment(name, data, out, quick=quick, seed=seed, stage=stage)
-    command = f"prunecert paper {name} {'--quick ' if quick else ''}--data {data} --out {out}"
+    words = ["prunecert", "paper", name, *(["--quick"] if quick else []), "--data", data]
+    command = shlex.join([*words, "--out", str(out), *(["--seed", str(seed)] if seed else [])])
     numbers = results(found, diagnosed.results(found.diagnosis, command), command)
     numbers["summary"] = summary(found)
     write_results(out / "results.json", numbers)
@@ -36,5 +40,5 @@ def run_paper(
     write_bytes(out / "paper.md", page(found, command, files).encode())
     last = found.last
     write_bytes(out / "evidence.npz", evidence_file(last.network, found.data.train, last.evidence))
-    found.best.issued.write(out / "certificate")
+    found.best[1].write(out / "certificate")
     return found

@@ -84,12 +84,6 @@ def compare_criteria(
     return found
 
 
-def best_of(found: Sequence[Pruned]) -> Pruned:
-    """The smallest certificate from training data alone; which one was smallest costs nothing,
-    since each pays for its own code (THEORY 2.1a i)."""
-    return min(found, key=lambda pruned: pruned.issued.risk_bound)
-
-
 def _place(criterion: str) -> str:
     return criterion.replace(",", "").replace(" ", "-").lower()
 

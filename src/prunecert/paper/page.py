@@ -10,7 +10,7 @@ import numpy as np
 from prunecert.api.issuing import Issued
 from prunecert.api.pruning_steps import ROUNDING_STEP
 from prunecert.bounds.sketching import capacity_term, kept_fraction
-from prunecert.certificate import percent
+from prunecert.certificate import percent, rounded_up
 from prunecert.paper.experiment import Paper, published_d
 from prunecert.paper.over_training import PUBLISHED, THEOREM, TICKET, holdout_bound
 from prunecert.types import CapacityMeasure, NotApplicable, Result
@@ -54,24 +54,24 @@ def page(found: Paper, command: str, files: Sequence[tuple[str, str]]) -> str:
 
 def summary(found: Paper) -> list[str]:
     """What a reader should take away; also what the command prints."""
-    last, best = found.last, found.best
+    last, (name, best) = found.last, found.best
     published = last.as_coded[PUBLISHED]
     assert isinstance(published, CapacityMeasure)
     return [
         f"After {last.epoch} epochs the network errs on {last.train_error:.2%} of the training "
         f"sample and on {last.test_errors} of {found.data.test.n:,} test images.",
         f"The paper's bound, as published: {published.value:.4g} ({100 * published.value:.4g} %), "
-        f"at d = {published.details['d']:.3g}: order-only and vacuous.",
+        f"at d = {published.details['d']:.3g}: order-only{_vacuous(published.value)}.",
         f"A hold-out certifies the same network at "
         f"{percent(holdout_bound(last, found.data.test.n))} (delta 0.05).",
-        f"Best certificate from training data alone: {percent(best.issued.risk_bound)} "
-        f"({best.name}: {best.issued.record.errors:,} errors in {best.issued.record.n:,}, "
-        f"{best.issued.record.code_bits:,} bits).",
+        f"Best certificate from training data alone: {percent(best.risk_bound)} "
+        f"({name}: {best.record.errors:,} errors in {best.record.n:,}, "
+        f"{best.record.code_bits:,} bits).",
         f"At d = {found.setting.diagnosed_d:g} the output moves by at most "
-        f"{_change(found).measured:.3g} on {found.diagnosis.sample}; "
-        f"the tightest bound on that says {min(_change(found).statements.values()):.3g}; with the "
-        f"kept weights rounded to {ROUNDING_STEP:.4g}, {_rounded(found).measured:.3g} and "
-        f"{min(_rounded(found).statements.values()):.3g}.",
+        f"{rounded_up(_change(found).measured)} on {found.diagnosis.sample}; the tightest bound on "
+        f"that says {_tightest(_change(found))}; with the kept weights rounded to "
+        f"{ROUNDING_STEP:.4g}, {rounded_up(_rounded(found).measured)} and "
+        f"{_tightest(_rounded(found))}.",
         f"{len(_failing(found))} of {_properties(found)} checks of assumptions "
         "(layer by layer) are missed.",
     ]
@@ -81,6 +81,14 @@ def _change(found: Paper) -> Any:
     change = found.diagnosis.change
     assert change is not None  # the network is a chain
     return change
+
+
+def _tightest(change: Any) -> str:
+    return rounded_up(min(change.statements.values()))
+
+
+def _vacuous(value: float) -> str:
+    return " and vacuous" if value >= 1 else ""
 
 
 def _rounded(found: Paper) -> Any:
@@ -116,14 +124,20 @@ def _forms(found: Paper) -> str:
     left = f"probability left {terms.get('probability_left', 0.0):.2g}"
     d = f"d = {published_d(last):.3g}"
     rows = [
-        ("as published in code", "order-only", _said(last.as_coded[PUBLISHED]), d),
+        ("as published in code, trained network", "order-only", _said(last.as_coded[PUBLISHED]), d),
         ("as in the theorem", "order-only", _said(theorem), f"{holds}, {left}"),
-        _certified("explicit: pruned at that d, coded, counted", found.explicit),
-        _certified(f"explicit, the smallest here: {found.best.name}", found.best.issued),
+        _certified("explicit: that network pruned at that d", found.explicit),
+        _certified(f"explicit, the smallest here: {found.best[0]}", found.best[1]),
         ("ticket, as in the extension", "order-only", _said(last.corrected[TICKET]), ""),
-        _certified("ticket, explicit: a mask over seeded weights", found.ticket),
+        _certified(
+            f"ticket, explicit: a mask over seeded {found.setting.criteria_model}", found.ticket
+        ),
     ]
-    said = "The hold-out column is another statement about the same coded network.\n\n"
+    said = (
+        "The explicit ones are about what a code of these bits decodes to; their hold-out is "
+        f"another statement about the same network. Rungs are of {found.setting.criteria_model}."
+        "\n\n"
+    )
     rows = [(*row, "") if len(row) == 4 else row for row in rows]
     return said + _table(("form", "kind", "value", "from", "hold-out"), rows)
 
@@ -173,9 +187,9 @@ def _over_d(found: Paper) -> str:
             f"{p.d:.3g}",
             f"{kept_fraction(p.d):.3f}",
             f"{p.kept.min():.3f} – {p.kept.max():.3f}",
-            f"{p.change.true_class:.3g}",
-            f"{p.change.statements['output-change-at-input']:.3g}",
-            f"{p.change.statements['output-change-with-biases']:.3g}",
+            rounded_up(p.change.true_class, 3),
+            rounded_up(p.change.statements["output-change-at-input"], 3),
+            rounded_up(p.change.statements["output-change-with-biases"], 3),
             f"{p.published:.3g}",
             f"{p.most[layer].max()}",
         )
@@ -184,8 +198,8 @@ def _over_d(found: Paper) -> str:
     head = ("d", "chi", "kept", "moved", "at inputs", "with biases", "published", "most nonzeros")
     said = (
         f"Kept: the least and the most of all layers. Moved: largest change of the true logit on "
-        f"{found.over_d.rows}. Then what bounds it: the statement at the inputs and the one with "
-        "biases (both proven), and the paper's as published. Most nonzeros: of a row or column of "
+        f"{found.over_d.rows}. Then two proven bounds on it, at the inputs and with biases, "
+        "and the paper's value as published (order-only). Most nonzeros: of a row or column of "
         f"{found.over_d.chain.names[layer]}.\n\n"
     )
     return said + _table(head, rows)
@@ -245,13 +259,13 @@ def agreements(found: Paper) -> list[str]:
     return [
         f"Kept fractions lie within {100 * max(misses):.1f} points of chi (worst at d = "
         f"{worst.d:.2g}); the paper has a few points.",
-        f"Bounds on the change of the output exceed the measured one by factors from "
+        f"What is said of the change of the output exceeds the measured one by factors from "
         f"{min(ratios):.0f} to {max(ratios):.0f} (with biases), from {min(published):.0f} to "
         f"{max(published):.0f} (as published); the paper has two to three orders of magnitude.",
         f"The capacity term runs from {ends[0]:.1f} at d = 10 to {ends[1]:.1f} at d = 0; the "
         "paper's from about 12 to above 40.",
-        f"The published bound is {value.value:.3g} where 1 is trivial: the paper "
-        "calls its own bound vacuous, and it is.",
+        f"The published bound is {value.value:.3g} where 1 is trivial; the paper calls its own "
+        "bound vacuous.",
     ]
 
 

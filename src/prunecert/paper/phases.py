@@ -52,7 +52,7 @@ class Experiment:
 
 
 QUICK = Experiment(100, (1, 2, 3, 5, 8), (20, 26, 32, 38, 44, 50, 58, 70), 6, 392, 10)
-FULL = Experiment(150, (1, 2, 3, 5, 8), tuple(range(24, 97, 6)), 20, 392, 50)
+FULL = Experiment(150, (1, 2, 3, 5, 8), tuple(range(24, 97, 6)), 8, 392, 50)
 
 
 def phases(
@@ -205,7 +205,7 @@ def layer_transition(
     Raises InputError as `checked_matrix` does, and where every entry is zero.
     """
     layer = checked_matrix(matrix, name)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([seed, 1])  # not the stream that draws P and Q
     if block is not None and max(layer.shape) > block:
         whole, layer = layer.shape, _block(layer, block, random)
         name += f" ({layer.shape[0]} x {layer.shape[1]} of {whole[0]} x {whole[1]})"

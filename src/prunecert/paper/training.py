@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from prunecert.api import architecture, open_source, sample_of
-from prunecert.api.certification import located
+from prunecert.api.certification import equal_to_trained, located
 from prunecert.api.networks import Architecture, Network, open_network, with_log
 from prunecert.api.runs import initial, open_run
 from prunecert.data import Sample, Source, in_memory, take
@@ -54,6 +54,7 @@ def read_data(data: str, setting: Setting) -> PaperData:
             f"--data {data}: inputs of shape {whole.input_shape}, expected "
             f"{IMAGE[setting.name]} for `paper {setting.name}`"
         )
+    equal_to_trained(take(source, "train", "unlabeled"), test)  # a hold-out must not be trained on
     kept = f"train[:{round(whole.n * (1 - setting.held_back))}]"
     scaled = in_memory((_scaled(whole), _scaled(test)))
     return PaperData(

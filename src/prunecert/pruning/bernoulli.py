@@ -44,7 +44,9 @@ def bernoulli_mask(
     generator = own_generator(f"bernoulli mask at d = {float(d)!r}", seed)
     masks = {}
     for name, weight in weights.items():
-        uniform = torch.rand(weight.shape, generator=generator).to(weight.device)
+        # 53 bits: with the 24 of float32, probabilities below 6e-8 would all be 0 or 6e-8
+        uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
+        uniform = uniform.to(weight.device)
         masks[name] = uniform >= drop_probability(weight, d, keep_diagonal)
     return masks
 
