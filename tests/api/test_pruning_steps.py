@@ -212,7 +212,10 @@ def test_a_small_delta_takes_more_redraws():
 
 @pytest.mark.parametrize(
     ("name", "products"),
-    [("removed-norm-redraws", 19 * 6 * 4 * 4), ("pattern-poisson-binomial", 6 * 4 * 5)],
+    [
+        ("removed-norm-redraws", 19 * pruning_steps.FIXED_PRODUCTS),
+        ("pattern-poisson-binomial", 6 * 4 * 5),
+    ],
 )
 def test_what_takes_too_long_is_left_out_with_a_reason(monkeypatch, name, products):
     weight = gaussian(6, 4)
