@@ -5,6 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import torch
+from threadpoolctl import threadpool_limits
+
 from prunecert.api import diagnosed
 from prunecert.api.evidence import evidence_file
 from prunecert.certificate import check_folder
@@ -28,7 +31,9 @@ def run_paper(
     network (its inputs in [−1, 1]) and certificate/, the best one from training data alone.
     """
     check_folder(out / "certificate")
-    found = run_experiment(name, data, out, quick=quick, seed=seed, stage=stage)
+    torch.set_num_threads(1)  # several threads are far slower where a core is not free
+    with threadpool_limits(1):
+        found = run_experiment(name, data, out, quick=quick, seed=seed, stage=stage)
     words = ["prunecert", "paper", name, *(["--quick"] if quick else []), "--data", data]
     command = shlex.join([*words, "--out", str(out), *(["--seed", str(seed)] if seed else [])])
     numbers = results(found, diagnosed.results(found.diagnosis, command), command)
