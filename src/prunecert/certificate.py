@@ -12,13 +12,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
+from prunecert.inversions import round_up
 from prunecert.types import CodeError, InputError, Role, Status
 
 FORMAT: Literal["prunecert/1"] = "prunecert/1"
@@ -231,8 +232,7 @@ def rounded_up(value: float, digits: int = 4) -> str:
     exact = Decimal(repr(float(value)))
     if not exact or not exact.is_finite():
         return str(value)
-    kept = exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_CEILING)
-    return f"{float(kept):.{digits}g}"
+    return f"{round_up(value, digits - 1 - exact.adjusted()):.{digits}g}"
 
 
 def percent(fraction: float) -> str:

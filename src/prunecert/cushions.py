@@ -65,8 +65,7 @@ def network_cushions(
     lower `contraction` and `output_norm`. The other arguments as in `measure_cushions`. InputError
     where the network is not a chain of linear layers and ReLU with weights of their own.
     """
-    own = all(tensor.role in ("weight", "bias") for tensor in view.tensors)
-    if not (view.relu_chain and own):
+    if not view.relu_chain:
         raise InputError(
             "the network is not a chain of linear layers and ReLU, each with its own weight: "
             "its noise cushions are not defined"

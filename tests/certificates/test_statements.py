@@ -18,7 +18,7 @@ from json_leaves import leaves, replaced
 from kinds import KINDS
 from mpmath import mpf
 
-from prunecert.certificate import dump, parse, statement
+from prunecert.certificate import dump, parse, rounded_up, statement
 from prunecert.reference import TWINS
 from workshop import tree
 
@@ -143,6 +143,28 @@ def test_bounds_and_p_values_have_at_most_six_digits(document):
             and value is not None
         ):
             assert Decimal(str(value)).as_tuple().exponent >= -6, path
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "said"),
+    [
+        (0.123411, 4, "0.1235"),
+        (0.1234, 4, "0.1234"),  # a number of four digits stays
+        (math.nextafter(0.1234, 1), 4, "0.1235"),
+        (math.nextafter(0.1234, 0), 4, "0.1234"),
+        (9999.1, 4, "1e+04"),
+        (123456, 4, "1.235e+05"),
+        (1e-9 / 3, 3, "3.34e-10"),
+        (2.0, 1, "2"),
+        (-0.123489, 4, "-0.1234"),  # up is towards zero
+        (-9999.9, 4, "-9999"),
+        (0.0, 4, "0.0"),
+        (math.inf, 4, "inf"),
+    ],
+)
+def test_a_number_in_a_text_is_never_below_it(value, digits, said):
+    assert rounded_up(value, digits) == said
+    assert float(said) >= value
 
 
 # --------------------------------------------------------------------------- the bytes

@@ -137,6 +137,33 @@ def test_relu_chains() -> None:
     assert [layer_view(net).relu_chain for net in others] == [False] * len(others)
 
 
+def chain_and(**parts: nn.Module) -> nn.Module:
+    """Linear, ReLU, Linear; `parts` are left out of forward."""
+    return Net(lambda net, x: net.b(F.relu(net.a(x))), a=fc(), b=fc(), **parts)
+
+
+def test_a_relu_chain_is_of_all_its_layers_and_of_no_others() -> None:
+    """Whoever reads the matrices of a chain off `layers` multiplies all of them, in order."""
+    headed = Net(lambda net, x: net.lm_head(F.relu(net.a(x))), a=fc(), lm_head=fc())
+    sideways = Net(lambda net, x: (net.c(x), net.b(F.relu(net.a(x))))[1], a=fc(), b=fc(), c=fc())
+    tied, hidden = chain_and(), chain_and()
+    tied.b.weight = tied.a.weight
+    bias = hidden.a.bias.detach().clone()
+    del hidden.a.bias
+    hidden.a.register_buffer("bias", bias)  # computed with, but no parameter
+    unused = [chain_and(c=nn.Linear(4, 4)), chain_and(c=nn.Conv2d(1, 2, 3))]
+    for net in (headed, sideways, tied, hidden, *unused):
+        assert not layer_view(net).relu_chain
+
+    backwards = Net(lambda net, x: net.a(F.relu(net.b(x))), a=fc(), b=fc())
+    spare = chain_and(norm=nn.BatchNorm1d(3))  # no layer: nobody multiplies by it
+    shared = chain_and()
+    shared.b.bias = shared.a.bias
+    for net, names in ((backwards, ["b", "a"]), (spare, ["a", "b"]), (shared, ["a", "b"])):
+        view = layer_view(net)
+        assert view.relu_chain and [layer.module for layer in view.layers] == names
+
+
 # --------------------------------------------------------------------------- tracing
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_paper import TINY, write_stripes
 
+from prunecert.paper.over_training import Augmented
 from prunecert.paper.settings import CIFAR10, MNIST, setting
 from prunecert.paper.training import augment, on_unit_inputs, read_data, train_snapshots
 from prunecert.types import InputError
@@ -115,3 +116,15 @@ def test_augmented_images_are_crops_of_the_padded_one():
         seen |= set(matches)
     assert {mirrored for *_, mirrored in seen} == {False, True}
     assert len({top for top, *_ in seen}) > 4
+
+
+def test_an_augmented_sample_is_the_same_at_every_pass(data):
+    changed = Augmented(data.train, seed=4)
+    first, second = ([batch for batch, _ in changed.batches(100)] for _ in range(2))
+    plain = list(data.train.batches(100))
+    assert [len(batch) for batch in first] == [100, 100, 100, 20]
+    assert all(torch.equal(a, b) for a, b in zip(first, second))
+    assert not any(torch.equal(a, b) for a, (b, _) in zip(first, plain))
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(changed.batches(100), plain))
+    (other, _), *_ = Augmented(data.train, seed=5).batches(100)
+    assert not torch.equal(first[0], other)

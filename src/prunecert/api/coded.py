@@ -64,7 +64,7 @@ def smallest_code(
         bound = float(occam_kl_upper(errors, sample.n, bits, delta))
         return bound if bound < 0.999 else 1 + errors / sample.n  # still a direction when vacuous
 
-    def searched() -> tuple[float, BestCode]:
+    def searched() -> tuple[dict[str, torch.Tensor], BestCode]:
         tensors, notes = simplified(network, probe, device)
         with stage("searching the precision", 0) as tick:
             best = search_precision(
@@ -76,21 +76,20 @@ def smallest_code(
                 on_step=lambda: tick(1),
             )
         words = {name: str(precision) for name, precision in best.precisions.items()}
-        coded = architecture.encode(best.tensors, best.choices)
-        bound = bound_of(count_errors(best.tensors), coded.code.bits)
-        return bound, BestCode(coded, words, notes)
+        return best.tensors, BestCode(architecture.encode(best.tensors, best.choices), words, notes)
 
-    def seeded(seed: int) -> tuple[float, BestCode]:
+    def seeded(seed: int) -> tuple[dict[str, torch.Tensor], BestCode]:
         tensors, notes = simplified(network, probe, device, in_place=True)
-        coded = architecture.encode(tensors, seed=seed)
         said = f"signs drawn from seed {seed}: hidden units keep their places"
-        bound = bound_of(count_errors(tensors), coded.code.bits)
-        return bound, BestCode(coded, {}, (said, *notes))
+        return tensors, BestCode(architecture.encode(tensors, seed=seed), {}, (said, *notes))
 
-    found = [searched()]
-    if network.sign_seed is not None:
-        found.append(seeded(network.sign_seed))
-    return min(found, key=lambda pair: pair[0])[1]
+    def bound_with(found: tuple[dict[str, torch.Tensor], BestCode]) -> float:
+        tensors, best = found
+        return bound_of(count_errors(tensors), best.network.code.bits)
+
+    if network.sign_seed is None:
+        return searched()[1]
+    return min(searched(), seeded(network.sign_seed), key=bound_with)[1]
 
 
 def simplified(

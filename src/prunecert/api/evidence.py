@@ -27,7 +27,8 @@ def measure(
     options: Options = Options(),
 ) -> dict[str, Any]:
     """Evidence parts by name: counts, margins, layers, code and, for ReLU chains, pruningcurve
-    (on `points` values of d) and cushions (on the first `cushion_rows` rows, where defined)."""
+    (on `points` values of d) and cushions (on the first `cushion_rows` rows, where defined; 0 for
+    none)."""
     subject = network if isinstance(network, Network) else network_of(network)
     chosen = sample_of(data, sample, "bound")
     found = outputs_of(subject, chosen, options)
@@ -44,7 +45,8 @@ def measure(
             parts["pruningcurve"] = measuring.pruning_curve(
                 view, subject.tensors, seed=seed, points=points, tick=tick
             )
-        parts |= _cushions(subject, chosen, cushion_rows, seed, options)
+        if cushion_rows:
+            parts |= _cushions(subject, chosen, cushion_rows, seed, options)
     return parts
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from prunecert.bounds.pattern import sketch_rows
 from prunecert.models.weights import load_tensors
 from prunecert.progress import Stage, quiet
-from prunecert.sketch import Pattern, default_weight, pattern, recovered, smallest_rows, theory_rows
+from prunecert.sketch import Pattern, default_weight, pattern, recovered, smallest_rows
 from prunecert.types import InputError
 
 VALUE_BITS = 32  # of a weight, and of a number of the sketch
@@ -48,6 +49,16 @@ class LayerSketch:
     def list_bits(self) -> int:
         """Size of the nonzeros with their positions."""
         return self.where.list_bits(VALUE_BITS)
+
+
+def theory_rows(where: Pattern) -> int:
+    """The order-only number of rows m of the theory (THEORY 1.7), `sketch_rows` of one matrix.
+
+    >>> theory_rows(Pattern((784, 784), 2352, 3, 3, 0, 0))
+    324
+    """
+    p1, p2 = where.shape
+    return int(sketch_rows([p1], [p2], [where.largest_row], [where.largest_column])[0])
 
 
 def sketch_layer(

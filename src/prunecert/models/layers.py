@@ -71,7 +71,7 @@ class LayerView:
 
     layers: tuple[WeightLayer, ...]
     groups: tuple[UnitGroup, ...]  # in order of the execution of their first producer
-    relu_chain: bool  # exactly Flatten? Linear (ReLU Linear)*, up to dropout and identities
+    relu_chain: bool  # Flatten? Linear (ReLU Linear)* of exactly `layers`, up to identities
     opaque_reason: str  # why nothing is known about the units; "" where something is
     tensors: tuple[TensorRole, ...]  # every parameter and persistent buffer
     unread_buffers: tuple[str, ...]  # persistent buffers that evaluation never reads
@@ -95,7 +95,7 @@ def layer_view(module: nn.Module) -> LayerView:
     return LayerView(
         tuple(layers),
         unit_groups(operations, module, frozen),
-        _is_relu_chain(operations),
+        _is_relu_chain(operations, module, layers),
         "",
         tensors,
         tuple(_unread_buffers(operations, module, tensors, uses)),
@@ -235,10 +235,18 @@ def _language_heads(module: nn.Module, weights: Mapping[str, WeightLayer]) -> se
 # --------------------------------------------------------------------------- the class of chains
 
 
-def _is_relu_chain(operations: Sequence[Operation]) -> bool:
-    """Walk from the output back to the input, one tensor at a time."""
+def _is_relu_chain(
+    operations: Sequence[Operation], module: nn.Module, layers: Sequence[WeightLayer]
+) -> bool:
+    """Walk from the output back to the input, one tensor at a time.
+
+    The linear maps met must be `layers`, whose weights and biases stand for the whole network: none
+    unused, none left out as a head, no bias that is not a parameter.
+    """
     by_name = {operation.name: operation for operation in operations}
+    parts = dict(module.named_modules())
     letters = {"input": "I", "flatten": "F", "linear": "L", "relu": "R", "identity": ""}
+    met: list[tuple[str, bool]] = []  # module, has a bias
     word, here = "", operations[-1]
     while here.kind != "input":
         tensors = here.inputs[:1] if here.kind == "reshape" else here.inputs
@@ -247,5 +255,7 @@ def _is_relu_chain(operations: Sequence[Operation]) -> bool:
         here = by_name[tensors[0]]
         flattens = here.kind == "reshape" and len(here.options["shape"]) == 2
         word += "F" if flattens else letters.get(here.kind, "?")
-    linear = [operation.module for operation in operations if operation.kind == "linear"]
-    return bool(re.fullmatch("L(RL)*F?I", word)) and len(set(linear)) == len(linear)
+        if here.kind == "linear":
+            met.insert(0, (here.module, parts[here.module].bias is not None))
+    expected = [(layer.module, layer.bias is not None) for layer in layers]
+    return bool(re.fullmatch("L(RL)*F?I", word)) and met == expected

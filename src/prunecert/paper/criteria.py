@@ -13,7 +13,7 @@ from prunecert.api.issuing import Issued
 from prunecert.api.ladder import Pruning, ladder
 from prunecert.api.networks import Network
 from prunecert.api.runs import Recipe, train_run
-from prunecert.paper.settings import Setting
+from prunecert.paper.settings import DELTA, Setting
 from prunecert.paper.training import PaperData
 from prunecert.progress import Stage, quiet
 
@@ -27,7 +27,6 @@ CRITERIA = {
     "SNIP": Pruning("snip", "global"),
     "Taylor": Pruning("taylor", "global"),
 }
-DELTA = 0.05
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,13 @@ from prunecert.paper.criteria import Pruned, compare_criteria
 from prunecert.paper.over_d import OverD, measure_over_d
 from prunecert.paper.over_training import PUBLISHED, AtEpoch, measure_over_training
 from prunecert.paper.phases import FULL, QUICK, phases
-from prunecert.paper.settings import Setting, setting
+from prunecert.paper.settings import DELTA, Setting, setting
 from prunecert.paper.training import PaperData, on_unit_inputs, read_data, train_snapshots
 from prunecert.progress import Stage, quiet
 from prunecert.pruning.bernoulli import bernoulli_mask
 from prunecert.supermask import Ticket
 from prunecert.types import CapacityMeasure
 
-DELTA = 0.05
 TICKET_DENSITY = 0.01
 SKETCHED = "magnitude, global"  # the criterion whose pruned layers are sketched
 SKETCHED_SPARSITY = 0.98

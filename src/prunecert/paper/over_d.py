@@ -17,13 +17,12 @@ from prunecert.api.networks import Network
 from prunecert.api.pruning_steps import Chain, OutputChange, chain_of, output_change
 from prunecert.bounds.pattern import pattern_gaussian
 from prunecert.bounds.sketching import kept_fraction, needed_margin
-from prunecert.paper.settings import Setting
+from prunecert.paper.settings import DELTA, Setting
 from prunecert.paper.training import PaperData
 from prunecert.progress import Stage, quiet
 from prunecert.pruning.bernoulli import bernoulli_mask
 
 D_END = 10.0
-DELTA = 0.05
 
 
 @dataclass(frozen=True)

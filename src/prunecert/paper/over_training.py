@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from prunecert import measuring
 from prunecert.api import measure
 from prunecert.api.certification import Options, outputs_of
 from prunecert.api.networks import Network
+from prunecert.bounds.capacity_table import COMPARATOR_ROWS
 from prunecert.bounds.holdout import holdout_upper
 from prunecert.bounds.sketching import mbp_sketch_terms
 from prunecert.bounds.table import BOUNDS, evaluate
+from prunecert.data import Sample
 from prunecert.inversions import round_up
-from prunecert.paper.settings import Setting
+from prunecert.paper.settings import DELTA, Setting
 from prunecert.paper.training import PaperData, augment
 from prunecert.progress import Stage, quiet
 from prunecert.types import CapacityMeasure, Evidence, Margins, NotApplicable, Result
 
-DELTA = 0.05
 PUBLISHED, THEOREM = "mbp-sketch-as-published", "mbp-sketch-as-in-theorem"
 TICKET = "strong-ticket"
-NORM_BOUNDS = (
-    "neyshabur-2015",
-    "bartlett-2017",
-    "bartlett-2017-as-coded",
-    "bartlett-2017-theorem",
-    "neyshabur-2018",
-    "neyshabur-2018-theorem",
-    "arora-2018",
-)
+NORM_BOUNDS = tuple(row.name for row in COMPARATOR_ROWS)
 COMPARED = (PUBLISHED, THEOREM, *NORM_BOUNDS, TICKET)
 QUANTILE = 0.1  # margins below it count as errors where the smallest margin says nothing
 
@@ -132,19 +125,35 @@ def _as_coded(
     largest over single pixels (of three channels)."""
     if not setting.augmented:
         return parts
-    random, module = np.random.default_rng((seed, 1)), network.module().eval()
-    margins, norm = [], 0.0
-    with options.stage("margins on augmented images", data.train.n) as tick, torch.no_grad():
-        for inputs, labels in data.train.batches(options.batch_size):
-            assert isinstance(inputs, torch.Tensor)
-            norm = max(norm, float(inputs.norm(dim=1).max()))
-            logits = module(augment(inputs, random)).double()
-            own = logits.gather(1, labels[:, None])[:, 0]
-            margins.append(own - logits.scatter(1, labels[:, None], -torch.inf).amax(1))
-            tick(len(labels))
-    layers = replace(parts["layers"], input_norm=norm)
-    taken = Margins(torch.cat(margins).numpy(), parts["margins"].sample)
-    return {**parts, "layers": layers, "margins": taken}
+    images = Augmented(data.train, seed)
+    with options.stage("margins on augmented images", data.train.n) as tick:
+        found = measuring.run(network.module(), images, batch_size=options.batch_size, tick=tick)
+    pixels = (x.norm(dim=1).max() for x, _ in _images(data.train, options.batch_size))
+    layers = replace(parts["layers"], input_norm=float(max(pixels)))
+    return {**parts, "layers": layers, "margins": measuring.margins(found)}
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """The images of a sample, each cropped and flipped; the same ones at every pass."""
+
+    sample: Sample
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return self.sample.name
+
+    def batches(self, batch_size: int, device: str = "cpu") -> Iterator[tuple[Tensor, Tensor]]:
+        random = np.random.default_rng((self.seed, 1))
+        for images, labels in _images(self.sample, batch_size):
+            yield augment(images, random).to(device), labels.to(device)
+
+
+def _images(sample: Sample, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for images, labels in sample.batches(batch_size):
+        assert isinstance(images, Tensor)
+        yield images, labels
 
 
 # --------------------------------------------------------------------------- rows and figures

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from prunecert.api.sketching import theory_rows
 from prunecert.progress import Stage, quiet
 from prunecert.sketch import (
     Pattern,
@@ -24,7 +25,6 @@ from prunecert.sketch import (
     fewest_rows,
     pattern,
     smallest_rows,
-    theory_rows,
     uniform_phases,
 )
 from prunecert.types import InputError

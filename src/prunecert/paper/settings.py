@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from prunecert.types import InputError
 
+DELTA = 0.05  # failure probability of each statement
 MEASURED_AT = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 250, 300)
 
 

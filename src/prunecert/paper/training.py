@@ -17,8 +17,8 @@ from torch import Tensor
 
 from prunecert.api import architecture, open_source, sample_of
 from prunecert.api.certification import equal_to_trained, located
-from prunecert.api.networks import Architecture, Network, open_network, with_log
-from prunecert.api.runs import initial, open_run
+from prunecert.api.networks import Network, open_network, with_log
+from prunecert.api.runs import initial, open_run, state_of
 from prunecert.data import Sample, Source, in_memory, take
 from prunecert.models.weights import safetensors_bytes
 from prunecert.paper.settings import Setting
@@ -87,7 +87,7 @@ def train_snapshots(
     }
     run = open_run(folder, config)
     log = {"trained_on": [located(data.unit_train)], "inputs": "2x - 1"}
-    network = Network(model, _tensors(initial(model, seed)), _file(0), log=log)
+    network = Network(model, state_of(initial(model, seed)), _file(0), log=log)
     run.write(_file(0), safetensors_bytes(network.tensors, with_log(log)))
     yield 0, network
     for before, epoch in pairwise(setting.epochs):
@@ -104,10 +104,6 @@ _DECIDES = ("model", "batch_size", "learning_rate", "augmented", "weight_decay",
 
 def _file(epoch: int) -> str:
     return f"epoch-{epoch:04d}.safetensors"
-
-
-def _tensors(module: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in module.state_dict().items()}
 
 
 def _continued(
@@ -141,7 +137,7 @@ def _continued(
                 seed=own_seed,
                 on_step=lambda step, of, loss: tick(1),
             )
-    return _tensors(module)
+    return state_of(module)
 
 
 def _augmented(inputs: Tensor, labels: Tensor, batch_size: int, seed: int) -> EpochBatches:
@@ -179,8 +175,3 @@ def on_unit_inputs(network: Network) -> Network:
     moved = (bias.double() - weight.double().sum(1)).float()
     tensors = network.tensors | {first.name: 2 * weight, first.bias: moved}
     return replace(network, tensors=tensors, name="dense")
-
-
-def unit_architecture(setting: Setting) -> Architecture:
-    """The model that networks on inputs in [0, 1] are weights of."""
-    return architecture(setting.model)

@@ -31,15 +31,15 @@ def write_figures(run: str | Path, folder: str | Path) -> list[tuple[Path, str]]
     written = []
     for name, figure in read_run(run).figures.items():
         place = Path(folder) / name
-        for suffix in ("svg", "png"):
-            write_bytes(place.with_suffix(f".{suffix}"), _picture(figure, name, suffix))
+        for suffix, picture in _pictures(figure, name).items():
+            write_bytes(place.with_suffix(f".{suffix}"), picture)
         write_bytes(place.with_suffix(".csv"), _numbers(figure))
         written.append((place.with_suffix(".svg"), figure.title))
     return written
 
 
-def _picture(figure: Figure, name: str, suffix: str) -> bytes:
-    stream = io.BytesIO()
+def _pictures(figure: Figure, name: str) -> dict[str, bytes]:
+    streams = {"svg": io.BytesIO(), "png": io.BytesIO()}
     colours = _light_colours()
     with matplotlib.style.context({**STYLE, "svg.hashsalt": name}, after_reset=True):
         canvas = drawn(figure, WIDTH)
@@ -47,16 +47,16 @@ def _picture(figure: Figure, name: str, suffix: str) -> bytes:
         canvas.text(0, 1.01, figure.title, va="bottom", weight="bold")
         canvas.draw_without_rendering()  # makes the tick labels, which are coloured too
         _paint(canvas, colours)
-        plain = {"Date": None} if suffix == "svg" else {}
-        canvas.savefig(
-            stream,
-            format=suffix,
-            dpi=144,
-            bbox_inches="tight",
-            facecolor=colours["page"],
-            metadata=plain,
-        )
-    return stream.getvalue()
+        for suffix, stream in streams.items():
+            canvas.savefig(
+                stream,
+                format=suffix,
+                dpi=144,
+                bbox_inches="tight",
+                facecolor=colours["page"],
+                metadata={"Date": None} if suffix == "svg" else {},
+            )
+    return {suffix: stream.getvalue() for suffix, stream in streams.items()}
 
 
 def _light_colours() -> dict[str, str]:

@@ -10,7 +10,6 @@ from prunecert.sketch.phases import (
     recovered,
     smallest_rows,
     success_probability,
-    theory_rows,
     uniform_phases,
 )
 from prunecert.sketch.recover import Recovery, checked_matrix, recover, sketch
@@ -29,6 +28,5 @@ __all__ = [
     "sketch",
     "smallest_rows",
     "success_probability",
-    "theory_rows",
     "uniform_phases",
 ]

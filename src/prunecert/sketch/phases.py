@@ -1,4 +1,4 @@
-"""How many rows a sketch needs: measured, against the theory (1.7) and against listing nonzeros."""
+"""How many rows a sketch needs: measured, against a floor and against listing the nonzeros."""
 
 from __future__ import annotations
 
@@ -46,20 +46,6 @@ def pattern(x: ArrayLike) -> Pattern:
         dead_rows=int((rows == 0).sum()),
         dead_columns=int((columns == 0).sum()),
     )
-
-
-def theory_rows(where: Pattern) -> int:
-    """m = ⌈√(max(j_c p1, j_r p2)) · ln p⌉, p the larger dimension.
-
-    Order-only: the theory leaves a constant open, here it is 1. For j nonzeros in each row and
-    column of a square matrix this is √(jp) ln p.
-
-    >>> theory_rows(Pattern((784, 784), 2352, 3, 3, 0, 0))
-    324
-    """
-    p1, p2 = where.shape
-    spread = max(where.largest_column * p1, where.largest_row * p2)
-    return math.ceil(math.sqrt(spread) * math.log(max(p1, p2)))
 
 
 def fewest_rows(where: Pattern) -> int:
