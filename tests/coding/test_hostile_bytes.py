@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunecert.coding import MAGIC, Choice, decode_network, encode_network, pack, unpack
+from prunecert.coding.header import Header
 from prunecert.coding.network_codes import _Network
 from prunecert.coding.patterns import DTYPE_LIST, to_patterns
 from prunecert.coding.stream import Writer
@@ -184,7 +185,7 @@ def test_every_field_at_random():
         slots = [s for s in slots if s.alias_of is None]
         writer = Chooser(rng)
         with contextlib.suppress(CodeError):
-            _Network(slots, []).code(writer, (), None, {})
+            _Network(slots, []).code(writer, Header(), (), None, {})
             complete += 1
         attempt(pack(writer.finish()), slots, [])
     assert complete > 20

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from prunecert.coding import MAGIC, Choice, decode_network, encode_network, unpack
 from prunecert.coding.container import pack
-from prunecert.coding.network_codes import MAX_ARCHITECTURE, _grid_patterns
+from prunecert.coding.header import MAX_ARCHITECTURE
 from prunecert.coding.patterns import DTYPE_LIST, from_patterns, to_patterns
 from prunecert.coding.stream import AdaptiveSymbols, Writer, positive
+from prunecert.coding.tensor_codes import grid_patterns
 from prunecert.coding.value_codes import code_grid, code_raw
 from prunecert.models.groups import Slot, UnitGroup
 from prunecert.models.layers import layer_view
@@ -201,7 +202,8 @@ def test_positions_and_codebook_are_in_the_bytes():
     flat = np.zeros(20_000, np.float32)
     places = rng.choice(20_000, 2000, replace=False)
     flat[places] = rng.choice(np.float32([-3.0, -1.0, 1.0, 3.0]), 2000)
-    coded, _ = round_trip({"w": torch.from_numpy(flat.reshape(1000, 20))})
+    tensors = {"w": torch.from_numpy(flat.reshape(1000, 20))}
+    coded, _ = round_trip(tensors, choices={"w": Choice(values="codebook")})
     choose = math.lgamma(20_001) - math.lgamma(2001) - math.lgamma(18_001)
     positions = choose / math.log(2) + math.log2(20_001)
     kept = 10  # sign, eight bits of exponent, one of the mantissa of ±3.0
@@ -344,7 +346,7 @@ def test_grid_products_are_rounded_once():
             step = rng.integers(low, high, 1).astype(np.uint64)
             integer = int(rng.integers(1, 4097))
             exact = Fraction(from_patterns(step, dtype).double().item()) * integer
-            found = int(_grid_patterns(np.array([integer]), step, dtype)[0])
+            found = int(grid_patterns(np.array([integer]), step, dtype)[0])
             index = int(np.searchsorted(values, float(exact)))  # the values around the product
             around = range(max(index - 2, 0), min(index + 2, len(values)))
             distances = [(abs(Fraction(values[i]) - exact), int(every[i]) % 2, i) for i in around]

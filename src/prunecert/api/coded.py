@@ -13,7 +13,7 @@ import torch
 from prunecert import measuring
 from prunecert.api.networks import Network
 from prunecert.bounds.occam import occam_kl_upper
-from prunecert.coding import CodedNetwork
+from prunecert.coding import CodedNetwork, has_groups
 from prunecert.coding.precision import search_precision
 from prunecert.data import Inputs, Sample
 from prunecert.models.simplify import remove_dead_units, renumber
@@ -64,8 +64,12 @@ def smallest_code(
         bound = float(occam_kl_upper(errors, sample.n, bits, delta))
         return bound if bound < 0.999 else 1 + errors / sample.n  # still a direction when vacuous
 
+    grouped = any(has_groups(tensor) for tensor in network.tensors.values())
+
     def searched() -> tuple[dict[str, torch.Tensor], BestCode]:
-        tensors, notes = simplified(network, probe, device)
+        tensors, notes = simplified(network, probe, device, in_place=grouped)
+        if grouped:
+            notes = ("N:M groups of weights: hidden units keep their places", *notes)
         with stage("searching the precision", 0) as tick:
             best = search_precision(
                 tensors,

@@ -2,12 +2,13 @@
 
 from prunecert.coding.container import MAGIC, pack, unpack
 from prunecert.coding.network_codes import (
-    Choice,
     CodedNetwork,
     DecodedNetwork,
     decode_network,
     encode_network,
 )
+from prunecert.coding.structured_masks import has_groups
+from prunecert.coding.tensor_codes import Choice
 
 __all__ = [
     "MAGIC",
@@ -16,6 +17,7 @@ __all__ = [
     "DecodedNetwork",
     "decode_network",
     "encode_network",
+    "has_groups",
     "pack",
     "unpack",
 ]

@@ -1,5 +1,7 @@
 """Where the nonzeros of a matrix are: several codes, each told apart by a field of the header.
 
+Those of every dialect are here; `structured_masks` and `free_masks` have the later ones.
+
 A mask is a bool array of shape (rows, columns): rows are output units, columns are inputs (input
 channel major, kernel position minor; `repeat` consecutive columns belong to one input unit).
 """
@@ -16,8 +18,12 @@ from prunecert.coding.mixing import Mixer, log
 from prunecert.coding.stream import SCALE, Stream, uniform
 from prunecert.types import CodeError
 
-MaskMode = Literal["empty", "dense", "adaptive", "enumerative", "rows"]
-MASK_MODES: tuple[MaskMode, ...] = get_args(MaskMode)
+MaskMode = Literal[
+    "empty", "dense", "adaptive", "enumerative", "rows",
+    "n:m", "blocks", "seeded", "positional", "initial",
+]  # fmt: skip
+MASK_MODES: tuple[MaskMode, ...] = get_args(MaskMode)[:5]
+EXTENDED_MASK_MODES: tuple[MaskMode, ...] = get_args(MaskMode)  # of dialect 2
 SEQUENTIAL_LIMIT = 1 << 21  # above this many entries only the vectorised code is allowed
 
 BoolMatrix = NDArray[np.bool_]
@@ -50,11 +56,11 @@ def code_mask(
     if given.size > SEQUENTIAL_LIMIT:
         raise CodeError(f"a mask of {given.size} entries is coded in a mode for smaller ones")
     if mode == "enumerative":
-        return _enumerative(stream, given)
+        return code_enumerative(stream, given)
     return _adaptive(stream, given, repeat)
 
 
-def _enumerative(stream: Stream, mask: BoolMatrix) -> BoolMatrix:
+def code_enumerative(stream: Stream, mask: BoolMatrix) -> BoolMatrix:
     """log2 C(N, k) bits and k: each bit has probability (ones left) / (places left)."""
     flat = mask.ravel().tolist()
     left = uniform(stream, mask.size + 1, int(mask.sum()))

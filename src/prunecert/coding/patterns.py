@@ -24,6 +24,9 @@ DTYPES: dict[torch.dtype, torch.dtype] = {
 DTYPE_LIST = tuple(DTYPES)
 
 
+Patterns = NDArray[np.uint64]
+
+
 def width_of(dtype: torch.dtype) -> int:
     """Bits of one value."""
     if dtype not in DTYPES:
@@ -47,3 +50,9 @@ def from_patterns(patterns: NDArray[np.uint64], dtype: torch.dtype) -> torch.Ten
     signed = unsigned if DTYPES[dtype] == torch.uint8 else unsigned.view(f"i{width_of(dtype) // 8}")
     copy = torch.from_numpy(signed).clone(memory_format=torch.contiguous_format)
     return copy.view(dtype)  # with torch's own strides: numpy has others where a tensor is empty
+
+
+def to_floats(patterns: Patterns, dtype: torch.dtype) -> NDArray[np.float64]:
+    """The values of these patterns of a floating-point dtype, exactly."""
+    values: NDArray[np.float64] = from_patterns(patterns, dtype).double().numpy()
+    return values

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from prunecert.coding.network_codes import (
-    Choice,
-    encode_network,
-    value_cost_bits,
-)
+from prunecert.coding.choosing import value_cost_bits
+from prunecert.coding.network_codes import encode_network
 from prunecert.coding.quantize import Precision, has_small_codebook, quantize
+from prunecert.coding.tensor_codes import Choice
 from prunecert.models.groups import UnitGroup
 from prunecert.models.loading import TensorSpec
 

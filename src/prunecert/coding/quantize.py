@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prunecert.coding.network_codes import Choice
 from prunecert.coding.patterns import to_patterns
+from prunecert.coding.tensor_codes import Choice
 
 SMALL_CODEBOOK = 64  # values that already repeat among this few are coded exactly …
 REPEATS = 3  # … when each is used this often on average

@@ -1,5 +1,7 @@
 """What the nonzeros of a tensor are: codebook, grid, raw bits or seeded signs, on bit patterns.
 
+`subspace` and `difference` have the later codes.
+
 Patterns are unsigned integers of the dtype's width, so round trips are exact for every dtype and
 −0.0, whose pattern is not zero, is a value like any other. A codebook keeps only the leading
 `kept` bits of each pattern: a value with few mantissa bits costs few bits.
@@ -7,21 +9,21 @@ Patterns are unsigned integers of the dtype's width, so round trips are exact fo
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prunecert.coding.patterns import Patterns
 from prunecert.coding.stream import AdaptiveSymbols, Stream, positive, uniform
 from prunecert.types import CodeError
 
-ValueMode = Literal["codebook", "grid", "raw", "seeded"]
+ValueMode = Literal["codebook", "grid", "raw", "seeded", "subspace", "difference"]
 VALUE_MODES: tuple[ValueMode, ...] = ("codebook", "grid", "raw")
-SEEDED_VALUE_MODES: tuple[ValueMode, ...] = (*VALUE_MODES, "seeded")  # of a file with a seed
+SEEDED_VALUE_MODES: tuple[ValueMode, ...] = (*VALUE_MODES, "seeded")  # of dialect 1
+EXTENDED_VALUE_MODES: tuple[ValueMode, ...] = get_args(ValueMode)  # of dialect 2
 MAX_CODEBOOK = 256
 MAX_GRID = 1 << 12
-
-Patterns = NDArray[np.uint64]
 
 
 def kept_bits(patterns: Patterns, width: int) -> int:
@@ -49,9 +51,7 @@ def code_grid(
     stream: Stream, step: NDArray[np.uint64], width: int, integers: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """A step (its pattern at the kept width) and nonzero integer multiples: signs and sizes."""
-    kept = uniform(stream, width, kept_bits(step, width) - 1) + 1
-    shift = np.uint64(width - kept)
-    step = stream.words(kept, step >> shift, 1) << shift
+    step = code_step(stream, step, width)
     largest = positive(stream, int(np.abs(integers).max(initial=1)))
     if largest > MAX_GRID:
         raise CodeError(f"a grid of {largest} steps is larger than {MAX_GRID}")
@@ -61,6 +61,31 @@ def code_grid(
         size = sizes.code(stream, abs(value) - 1) + 1
         out.append(-size if signs.code(stream, int(value < 0)) else size)
     return step, np.array(out, np.int64)
+
+
+def code_step(stream: Stream, step: Patterns, width: int) -> Patterns:
+    """One pattern, shape (1,), at its kept width."""
+    kept = uniform(stream, width, kept_bits(step, width) - 1) + 1
+    shift = np.uint64(width - kept)
+    return stream.words(kept, step >> shift, 1) << shift
+
+
+def code_integers(stream: Stream, integers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """`count` integers, zero among them: the largest size, then sizes and the signs of nonzeros.
+
+    Where all are zero they cost one bit together.
+    """
+    largest = positive(stream, int(np.abs(integers).max(initial=0)) + 1) - 1
+    if largest > MAX_GRID:
+        raise CodeError(f"a grid of {largest} steps is larger than {MAX_GRID}")
+    if not largest:
+        return np.zeros(count, np.int64)
+    sizes, signs = AdaptiveSymbols(largest + 1), AdaptiveSymbols(2)
+    out = []
+    for value in integers.tolist() or [0] * count:
+        size = sizes.code(stream, abs(value))
+        out.append(-size if size and signs.code(stream, int(value < 0)) else size)
+    return np.array(out, np.int64)
 
 
 def code_raw(stream: Stream, width: int, patterns: Patterns, count: int) -> Patterns:
