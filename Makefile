@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 STRICT := src/prunecert/types.py src/prunecert/inversions.py src/prunecert/bounds \
 	src/prunecert/coding src/prunecert/certificate.py
 
-.PHONY: demo test test-slow test-ui check mutants clean
+.PHONY: demo test test-slow test-ui check mutants verify-certificates clean
 
 demo: $(STAMP)
 	$(BIN)/prunecert demo
@@ -20,6 +20,9 @@ test-slow: $(STAMP)
 
 test-ui: $(STAMP)
 	$(BIN)/python -m pytest -m ui
+
+verify-certificates: $(STAMP)
+	$(BIN)/python certificates/verify.py
 
 mutants: $(STAMP)
 	$(BIN)/python tests/mutants.py

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -192,13 +192,8 @@ def main() -> None:
         parser.add_argument(option, required=True, type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    study = Study(
-        architecture(MODEL),
-        sample_of(str(given.data), "train", "train"),
-        str(given.data),
-        given.work,
-    )
-    study = replace(study, sample=sample_of(str(given.data), "train", "train"))
+    sample = sample_of(str(given.data), "train", "train")
+    study = Study(architecture(MODEL), sample, str(given.data), given.work)
     found = rows(study)
     write_bytes(given.out / "curves.csv", as_csv(found))
     results = {

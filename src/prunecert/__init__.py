@@ -15,6 +15,7 @@ from typing import Any
 
 _HOME = {
     "certify": "prunecert.api",
+    "compress": "prunecert.api",
     "hold_masks": "prunecert.pruning",
     "load_model": "prunecert.models.loading",
     "load_source": "prunecert.data",

@@ -25,9 +25,10 @@ from prunecert.types import CodeError, InputError, Role, Status
 FORMAT: Literal["prunecert/1"] = "prunecert/1"
 CERTIFICATE, NETWORK, WEIGHTS = "certificate.json", "network.bin", "network.safetensors"
 EVIDENCE, SELECTION, DENSE = "evidence.npz", "selection.json", "dense.bin"
+ATTEMPTS = "attempts.csv"  # every certificate that a search computed on the way
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 DENSE_ONE = "the dense network that it is compared with"
-FILES = (CERTIFICATE, NETWORK, WEIGHTS, EVIDENCE, SELECTION, DENSE)
+FILES = (CERTIFICATE, NETWORK, WEIGHTS, EVIDENCE, SELECTION, DENSE, ATTEMPTS)
 
 SMALLEST_DELTA = 1e-9  # so that `confidence` keeps the digits of delta and is never 1
 MOST = 2**53  # what a JSON reader that knows only doubles still counts exactly

@@ -85,14 +85,19 @@ def run(
     k: int = 1,
     batch_size: int = DEFAULT_BATCH,
     device: str = "cpu",
+    double: bool = False,
     tick: Tick = silent,
 ) -> Outputs:
-    """One pass of `module` (eval mode) over `sample`; `k` for top-k margins."""
+    """One pass of `module` (eval mode) over `sample`; `k` for top-k margins; `double`: weights and
+    inputs go in as float64."""
     columns: list[tuple[NDArray[np.float64], ...]] = []
     classes, norm = 0, 0.0
     module = module.to(device).eval()
+    module = module.double() if double else module
     state = {name: value.clone() for name, value in _persistent_buffers(module).items()}
     for inputs, labels in sample.batches(batch_size, device=device):
+        if double:
+            inputs = map_inputs(_as_double, inputs)
         scores = logits(module, inputs, sample.name).double()
         if not columns:
             _refuse_mixing(module, inputs, scores, sample.name)
@@ -124,6 +129,10 @@ def run(
         classes,
         norm,
     )
+
+
+def _as_double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _persistent_buffers(module: nn.Module) -> dict[str, Tensor]:

@@ -30,6 +30,8 @@ LAYERS = {
     "training": 4,
     "supermask": 4,
     "measuring": 4,
+    "coordinate_search": 4,
+    "quantization_aware": 5,
     "cushions": 5,
     "bounds": 5,
     "testing_pruning": 5,

@@ -6,12 +6,15 @@ names; nothing here is reached from a lower layer.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from prunecert.api.attempts import Attempt
 from prunecert.api.certification import Options, certify_code, certify_holdout
 from prunecert.api.claims import role_of
+from prunecert.api.compressing import compress_network
 from prunecert.api.evidence import measure
 from prunecert.api.issuing import Issued
 from prunecert.api.ladder import prune
@@ -30,6 +33,7 @@ from prunecert.api.selection import select as select_networks
 from prunecert.api.verification import Verdict, verify
 
 __all__ = [
+    "Attempt",
     "Issued",
     "Options",
     "Recipe",
@@ -37,6 +41,7 @@ __all__ = [
     "Verdict",
     "architecture",
     "certify",
+    "compress",
     "measure",
     "prune",
     "select",
@@ -122,6 +127,46 @@ def select(
         dense=network_of(dense) if isinstance(dense, nn.Module) else dense,
         correction=correction,
         trained=compared_with(source, chosen),
+        options=options,
+    )
+
+
+def compress(
+    model: nn.Module | str,
+    data: Any,
+    folder: str | Path,
+    *,
+    budget: float,
+    delta: float = 0.05,
+    start: nn.Module | Network | None = None,
+    sample: str | None = None,
+    tried: int = 1,
+    target: float | None = None,
+    levels: int = 1,
+    seed: int = 0,
+    options: Options = Options(),
+) -> tuple[Issued, list[Attempt]]:
+    """The smallest certificate found in `budget` seconds, not yet on disk, and all attempts.
+
+    `model` is a module (its weights do not matter) or what --model names; `start` are weights to
+    begin with. Work lies in `FOLDER.search`; see `compressing.compress_network`.
+    """
+    source = open_source(data)
+    chosen = sample_of(source, sample or "train", "bound")
+    of_train = chosen.split == "train"
+    return compress_network(
+        architecture(model),
+        chosen,
+        folder,
+        budget=budget,
+        delta=delta,
+        start=network_of(start) if isinstance(start, nn.Module) else start,
+        holdout=test_sample(source) if of_train else None,
+        trained=training_sample(source) if of_train else None,
+        tried=tried,
+        target=target,
+        levels=levels,
+        seed=seed,
         options=options,
     )
 

@@ -13,12 +13,13 @@ from prunecert.api import coded
 from prunecert.api.claims import CLAIMS, Claim, Terms, check_terms, counts_of, role_of
 from prunecert.api.issuing import Issued, issue
 from prunecert.api.networks import Network, refuse_trained_on
-from prunecert.api.records import AS_CODED, AS_GIVEN
+from prunecert.api.records import AS_CODED, AS_EXACT, AS_GIVEN
 from prunecert.bounds.holdout import holdout_upper
 from prunecert.certificate import DENSE, Baselines, HoldoutBaseline, sha256
 from prunecert.data import Sample, equal_rows, refuse_shared
 from prunecert.inversions import round_up
 from prunecert.measuring import TOLERANCE, Outputs
+from prunecert.models.exactness import why_inexact
 from prunecert.progress import Stage, quiet
 from prunecert.results import evidence_bytes
 from prunecert.types import ClassCounts, Counts, Disagreements, InputError, PairedOutcomes
@@ -46,6 +47,7 @@ def outputs_of(network: Network, sample: Sample, options: Options, k: int = 1) -
             k=k,
             batch_size=options.batch_size,
             device=options.device,
+            double=network.double,
             tick=tick,
         )
 
@@ -72,6 +74,7 @@ def certify_code(
         network, sample, delta, options.batch_size, options.device, options.stage
     )
     decoded = replace(network, tensors=network.architecture.decode(best.network.data).tensors)
+    decoded = replace(decoded, double=is_exact(decoded, sample))
     found = outputs_of(decoded, sample, options)
     terms = Terms(delta, best.network.code.bits, tried, target)
     claim = CLAIMS["occam"]({"errors": measuring.count_errors(found), "n": found.n}, terms)
@@ -95,7 +98,7 @@ def certify_code(
         decoded,
         best.network.data,
         sample,
-        object_text=AS_CODED,
+        object_text=AS_EXACT if decoded.double else AS_CODED,
         evidence=evidence_bytes(parts, {"changes": changes, "precisions": best.precisions}),
         details=details,
         baselines=baselines,
@@ -166,6 +169,11 @@ def certify_holdout(
         notes=network.notes,
         extra_files=extra,
     )
+
+
+def is_exact(network: Network, sample: Sample) -> bool:
+    """True where no sum of evaluating it on such inputs in float64 can be rounded."""
+    return why_inexact(network.module(), bool(getattr(sample.rows, "scaled", False))) is None
 
 
 def _second(method: str) -> str:

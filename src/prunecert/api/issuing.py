@@ -11,6 +11,8 @@ from prunecert.api.claims import Claim, Terms
 from prunecert.api.networks import Network
 from prunecert.api.records import (
     ARCHITECTURE_DECLARED,
+    AS_EXACT,
+    EXACT,
     Subject,
     data_field,
     make_record,
@@ -76,7 +78,7 @@ def issue(
         object=object_text,
         network=network.architecture.describe_network(network.tensors, data, network.weight_bytes),
         tolerance=TOLERANCE,
-        assumptions=declared_of(network.architecture.declared, TOLERANCE),
+        assumptions=declared_of(network.architecture.declared, TOLERANCE, object_text),
         details=details,
         evidence_sha256=sha256(evidence),
         baselines=baselines,
@@ -90,7 +92,7 @@ def issue(
     return Issued(make_record(claim, terms, subject), files, tuple(notes), changes or {})
 
 
-def declared_of(declared: bool, tolerance: float) -> tuple[Assumption, ...]:
-    """What no file can show about a network's evaluation and architecture."""
+def declared_of(declared: bool, tolerance: float, object_text: str) -> tuple[Assumption, ...]:
+    """What a network's evaluation and architecture rest on."""
     extra = (ARCHITECTURE_DECLARED,) if declared else ()
-    return (tolerance_assumption(tolerance), *extra)
+    return (EXACT if object_text == AS_EXACT else tolerance_assumption(tolerance), *extra)

@@ -117,6 +117,7 @@ class Network:
     name: str
     notes: tuple[str, ...] = ()
     log: Mapping[str, Any] = field(default_factory=dict)
+    double: bool = False  # evaluated in float64: weights and inputs are converted
 
     @property
     def sha256(self) -> str:

@@ -26,6 +26,7 @@ from prunecert.types import Assumption, Source, kind_of
 
 AS_CODED = "the network that network.bin decodes to, evaluated in float32"
 AS_GIVEN = "the weights exactly as given, evaluated in float32"
+AS_EXACT = "the network that network.bin decodes to, evaluated in float64, where no sum is rounded"
 PREDICTIONS = "predictions made elsewhere"
 
 ARCHITECTURE_DECLARED = Assumption(
@@ -40,6 +41,13 @@ def tolerance_assumption(tolerance: float) -> Assumption:
         "(float32, any summation order)",
         "declared",
     )
+
+
+EXACT = Assumption(
+    "for every image of bytes, each product and partial sum in float64 is an integer below 2^53 of "
+    "one power of two: all machines agree",
+    "checked",
+)
 
 
 @dataclass(frozen=True)

@@ -168,13 +168,13 @@ def run_in(
     if (place / MODEL).exists():
         return open_network(place / MODEL, model)
     module = start()
-    state = _load_state(place / CHECKPOINT)
+    state = load_state(place / CHECKPOINT)
     log = fit(
         module,
         sample,
         recipe,
         stage=stage,
-        on_checkpoint=lambda s: run.write(CHECKPOINT, _dump_state(s)),
+        on_checkpoint=lambda s: run.write(CHECKPOINT, dump_state(s)),
         resume=state,
     )
     tensors = tensors_of(module)
@@ -223,13 +223,14 @@ def open_run(place: Path, config: Mapping[str, Any]) -> RunFolder:
     return RunFolder(place, text.encode())
 
 
-def _dump_state(state: TrainState) -> bytes:
+def dump_state(state: TrainState) -> bytes:
+    """A checkpoint as bytes."""
     buffer = io.BytesIO()
     torch.save(vars(state), buffer)
     return buffer.getvalue()
 
 
-def _load_state(path: Path) -> TrainState | None:
+def load_state(path: Path) -> TrainState | None:
     """The checkpoint of an interrupted run; one that cannot be read is as good as none."""
     try:
         return TrainState(**torch.load(path, weights_only=True))

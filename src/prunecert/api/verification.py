@@ -24,6 +24,7 @@ from prunecert.api.certification import (
     counts_for,
     equal_to_trained,
     holdout_line,
+    is_exact,
     outputs_of,
     sizes_of,
 )
@@ -32,7 +33,7 @@ from prunecert.api.folders import LARGEST_EVIDENCE, LARGEST_TEXT, read
 from prunecert.api.issuing import declared_of
 from prunecert.api.networks import Architecture, Network, architecture
 from prunecert.api.predicted import METHODS, predicted_outputs, require_labels, subject_of
-from prunecert.api.records import AS_CODED, AS_GIVEN, Subject, data_field, make_record
+from prunecert.api.records import AS_CODED, AS_EXACT, AS_GIVEN, Subject, data_field, make_record
 from prunecert.api.recounting import (
     SELECTIONS,
     ask_twins,
@@ -140,6 +141,11 @@ class _Check:
         dense = self._dense(described)
         source = self._source(data)
         sample = self._sample(source)
+        is_code = self.record.method == "occam"
+        if exact := is_code and self.record.object == AS_EXACT:
+            if not is_exact(network, sample):
+                raise CodeError(f"object: a float64 evaluation of {NETWORK} may be rounded")
+            network = replace(network, double=True)
         with _only_the_certificate_is_left():
             found = outputs_of(network, sample, self.options, self.record.details.get("k", 1))
             other = None if dense is None else outputs_of(dense, sample, self.options)
@@ -150,18 +156,19 @@ class _Check:
             ask_twins(claim, terms)
             details = self._details(network, dense, sample, source)
             baselines = self._baselines(network, sample, source)
-        is_code = self.record.method == "occam"
         if is_code:
             details |= {"bits": dict(code.parts)}
+        coded = AS_EXACT if exact else AS_CODED
+        subject_text = coded if is_code else AS_GIVEN
         subject = Subject(
             model=self._model_field(described),
             data=_named_as(self.record, data_field(sample)),
-            object=AS_CODED if is_code else AS_GIVEN,
+            object=subject_text,
             network=described.describe_network(
                 network.tensors, self._read(NETWORK), self._read(WEIGHTS)
             ),
             tolerance=TOLERANCE,
-            assumptions=declared_of(described.declared, TOLERANCE),
+            assumptions=declared_of(described.declared, TOLERANCE, subject_text),
             details=details,
             evidence_sha256=self.record.evidence_sha256,
             baselines=baselines,

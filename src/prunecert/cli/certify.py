@@ -111,7 +111,7 @@ def certify(
             )
         place = issued.write(out)
     terminal.document((place / CERTIFICATE).read_bytes())
-    _print_issued(terminal, issued, place)
+    print_issued(terminal, issued, place)
     if target_error is not None and issued.risk_bound > target_error:
         terminal.line(f"--target-error {percent(target_error)} is not met.")
         raise typer.Exit(NO)
@@ -154,13 +154,13 @@ def _of_predictions(
     )
 
 
-def _print_issued(terminal: Terminal, issued: Issued, place: Path) -> None:
+def print_issued(terminal: Terminal, issued: Issued, place: Path, *, given: bool = True) -> None:
     from prunecert.cli.wording import advice, holdout_line, size_rows
 
     terminal.line(issued.statement)
     if issued.record.method == "occam":
         terminal.line(holdout_line(issued.record))
-        terminal.pairs(size_rows(issued))
+        terminal.pairs(size_rows(issued, given))
         for sentence in advice(issued.record):
             terminal.line(sentence)
     for note in issued.notes:

@@ -9,7 +9,7 @@ from prunecert.bounds.occam import bits_allowed
 from prunecert.cli.terminal import percent
 
 if TYPE_CHECKING:
-    from prunecert.api import Issued, Selection
+    from prunecert.api import Attempt, Issued, Selection
     from prunecert.certificate import CertificateRecord
 
 LOOSE = 0.5  # above it, a code certificate comes with advice
@@ -26,14 +26,14 @@ def holdout_line(record: CertificateRecord) -> str:
     )
 
 
-def size_rows(issued: Issued) -> dict[str, str]:
-    """What the certified network is, against the weights given."""
+def size_rows(issued: Issued, given: bool = True) -> dict[str, str]:
+    """What the certified network is, against the weights given (where some were)."""
     record, changes = issued.record, issued.changes
     assert record.network is not None
     size, bits = record.details["bytes"], record.details["bits"]
     nonzeros, zeros = record.network.nonzeros, record.network.parameters - record.network.nonzeros
     bitmask = record.network.parameters // 8 + 4 * nonzeros
-    return {
+    rows = {
         "certified network": f"{nonzeros:,} nonzeros, {zeros:,} zeros ({record.object})",
         "code": f"{record.code_bits:,} bits: "
         + ", ".join(f"{name} {value:,}" for name, value in bits.items()),
@@ -44,6 +44,31 @@ def size_rows(issued: Issued) -> dict[str, str]:
         f"({changes['errors_of_the_given_weights']:,} errors before, {record.errors:,} after)",
         "speed": "unchanged: zeros are stored small, not computed faster",
     }
+    about_given = ("weights changed", "largest logit change", "predictions changed")
+    return {name: text for name, text in rows.items() if given or name not in about_given}
+
+
+def attempt_rows(attempts: Sequence[Attempt]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Columns and rows of what `compress` prints: each attempt that was better than all before."""
+    columns = ("", "weights", "price", "levels", "units", "epochs", "errors", "bits", "certificate")
+    rows, best = [], float("inf")
+    for number, attempt in enumerate(attempts, start=1):
+        if attempt.risk_bound < best:
+            best, settings = attempt.risk_bound, attempt.settings
+            rows.append(
+                (
+                    str(number),
+                    settings.origin,
+                    f"{settings.price:g}",
+                    str(settings.levels or "—"),
+                    str(settings.units or "all"),
+                    str(settings.epochs),
+                    f"{attempt.errors:,}",
+                    f"{attempt.code_bits:,}",
+                    percent(attempt.risk_bound),
+                )
+            )
+    return columns, rows
 
 
 def advice(record: CertificateRecord) -> list[str]:

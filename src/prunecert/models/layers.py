@@ -75,6 +75,7 @@ class LayerView:
     opaque_reason: str  # why nothing is known about the units; "" where something is
     tensors: tuple[TensorRole, ...]  # every parameter and persistent buffer
     unread_buffers: tuple[str, ...]  # persistent buffers that evaluation never reads
+    sizes_written: bool = False  # `forward` names a size, as in `x.view(-1, 400)`
 
 
 def layer_view(module: nn.Module) -> LayerView:
@@ -99,7 +100,13 @@ def layer_view(module: nn.Module) -> LayerView:
         "",
         tensors,
         tuple(_unread_buffers(operations, module, tensors, uses)),
+        any(_names_a_size(operation) for operation in operations),
     )
+
+
+def _names_a_size(operation: Operation) -> bool:
+    shape = operation.options.get("shape", ()) if operation.kind == "reshape" else ()
+    return any(isinstance(size, int) and size > 0 for size in shape)
 
 
 # --------------------------------------------------------------------------- tensors and their use

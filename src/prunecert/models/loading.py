@@ -65,7 +65,7 @@ def load_model(spec: str, seed: int = 0) -> LoadedModel:
     """
     source, _, function = spec.rpartition(":")
     origin: Origin = "zoo"
-    if source not in ("", "mlp") and function.isidentifier():
+    if source not in ("", "mlp", "net") and function.isidentifier():
         origin, (module, sha256) = "python", _from_function(spec, seed)
     elif spec.endswith(".py"):
         raise InputError(f"model '{spec}': name its function too, as in {spec}:build")

@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from prunecert.models.fixed_parts import FixedPart
+
 
 class Untraceable(Exception):
     """`forward` cannot be written as a list of operations; the message says why."""
@@ -115,6 +117,10 @@ _METHOD_NAMES = {
 
 class _Tracer(fx.Tracer):
     proxy_buffer_attributes = True  # a buffer is an input of the graph, never a number baked in
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        """A fixed part is one operation, and one that nothing is known about."""
+        return isinstance(module, FixedPart) or super().is_leaf_module(module, name)
 
 
 def trace(module: nn.Module) -> tuple[Operation, ...]:

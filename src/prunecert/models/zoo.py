@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from prunecert.models.chains import EXAMPLE as CHAIN_EXAMPLE
+from prunecert.models.chains import PREFIX as CHAIN
+from prunecert.models.chains import Misfit, build_chain, chain_code, chain_spec
 from prunecert.types import CodeError, InputError
 
 # A name can come from a stranger's certificate: what it builds must fit into memory.
@@ -120,7 +123,7 @@ _FIXED: dict[str, tuple[int, Callable[[], nn.Module]]] = {
     "lenet-5": (2, _lenet_5),
     "resnet-20": (4, _resnet_20),
 }
-_MLP_FAMILY = 3
+_MLP_FAMILY, _CHAIN_FAMILY = 3, 5
 
 
 def _size_problem(sizes: Sequence[int]) -> str | None:
@@ -147,7 +150,7 @@ def _mlp_sizes(spec: str) -> tuple[int, ...]:
 
 
 def _unknown(spec: str) -> InputError:
-    known = [*_FIXED, _MLP_EXAMPLE]
+    known = [*_FIXED, _MLP_EXAMPLE, CHAIN_EXAMPLE]
     nearest = difflib.get_close_matches(spec.lower(), known, n=1)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return InputError(
@@ -171,18 +174,23 @@ def build(spec: str, seed: int = 0) -> nn.Module:
     """
     code = zoo_code(spec)
     with local_seed(seed):
+        if code[0] == _CHAIN_FAMILY:
+            return build_chain(code[1:])
         return _mlp(code[1:]) if code[0] == _MLP_FAMILY else _FIXED[spec][1]()
 
 
 def is_zoo_name(spec: str) -> bool:
     """True where `spec` names a built-in network, whatever lies in the current folder."""
-    return spec in _FIXED or spec.startswith("mlp:")
+    return spec in _FIXED or spec.startswith(("mlp:", CHAIN))
 
 
 def zoo_code(spec: str) -> tuple[int, ...]:
-    """The integers that name a zoo network in a file: (family,) or (3, sizes…) for an mlp."""
+    """The integers that name a zoo network in a file: (family,), (3, sizes…) for an
+    mlp, (5, …) for a chain."""
     if spec in _FIXED:
         return (_FIXED[spec][0],)
+    if spec.startswith(CHAIN):
+        return (_CHAIN_FAMILY, *chain_code(spec))
     if not spec.startswith("mlp:"):
         raise _unknown(spec)
     return (_MLP_FAMILY, *_mlp_sizes(spec))
@@ -193,6 +201,11 @@ def zoo_spec(code: Sequence[int]) -> str:
     for name, (family, _) in _FIXED.items():
         if tuple(code) == (family,):
             return name
+    if code and code[0] == _CHAIN_FAMILY:
+        try:
+            return chain_spec(code[1:])
+        except Misfit as problem:
+            raise CodeError(f"the network file names a chain that cannot be: {problem}") from None
     if not code or code[0] != _MLP_FAMILY:
         raise CodeError("the network file names an architecture that the zoo does not have")
     sizes = code[1:]
