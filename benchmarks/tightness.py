@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunecert.certificate import CERTIFICATE, CertificateRecord, parse
+from prunecert.cli.terminal import percent
 
 RECORDS = Path(__file__).parent.parent / "certificates"
 ANCHORS = {
@@ -38,8 +39,14 @@ def ours() -> dict[str, list[CertificateRecord]]:
     return found
 
 
+def name_of(record: CertificateRecord) -> str:
+    """The zoo's name; of a `net:` model, the folder of the record says more."""
+    spec = record.model.spec
+    return "any network (net:)" if spec.startswith("net:") else f"pruned {spec}"
+
+
 def row(name: str, bound: float, rest: str) -> str:
-    return f"  {bound:9.2%}  {name:<22}{rest}"
+    return f"  {percent(bound):>11}  {name:<22}{rest}"
 
 
 def main() -> None:
@@ -55,10 +62,10 @@ def main() -> None:
                 f"{record.network.nonzeros:,} of {record.network.parameters:,} weights"
             )
             if hidden is not None:
-                said += (
-                    f"; hold-out {hidden.errors / hidden.n:.2%}, at most {hidden.risk_bound:.2%}"
-                )
-            lines.append((record.risk_bound, row(record.model.spec[:20], record.risk_bound, said)))
+                said += f"; test error {hidden.errors / hidden.n:.2%}"
+                said += f", hold-out at most {percent(hidden.risk_bound)}"
+            name = name_of(record)
+            lines.append((record.risk_bound, row(name, record.risk_bound, said)))
         print("\n".join(text for _, text in sorted(lines)))
 
 

@@ -72,9 +72,12 @@ def test_digits_within_seconds(say):
         and Path("DIR.search/attempts.csv").read_bytes() == Path("DIR/attempts.csv").read_bytes()
     )
     assert len(candidates("DIR.search")) == len(attempts) == len({a.settings for a in attempts})
-    for number, attempt in enumerate(attempts, 1):  # one line of the table each
+    assert f"{len(attempts)} attempts" in answer.out
+    for number, attempt in enumerate(attempts, 1):  # in the table: what was better than all before
         words = [str(number), attempt.settings.origin, f"{attempt.code_bits:,}"]
-        assert any(all(w in line.split() for w in words) for line in answer.out.splitlines())
+        shown = any(all(w in line.split() for w in words) for line in answer.out.splitlines())
+        before = [a.risk_bound for a in attempts[: number - 1]]
+        assert shown == (attempt.risk_bound < min(before, default=2.0))
         assert attempt.n == 1197 and attempt.delta == 0.05
     the_best_is_certified("DIR")
     assert set(os.listdir("DIR")) == {

@@ -23,7 +23,7 @@ ALLOWED = {
         0, 1, -1, 2, 3,  # axes, borders, neighbours
         255, 0.5,  # bytes, and rounding to the nearest
         64, 10, 7,  # subpixels; lengths of integer directions: 10, and 7 · sqrt 2 on the diagonal
-        4, 5, 200, 400, 28560,  # 5 x 5 places of 8 directions are 200 gradients; their bounds
+        4, 5, 200, 28560, 867000,  # 5 x 5 places of 8 directions are 200 gradients; their bounds
         510, 256,  # the middle of R + 2G + B; the scale of bytes
     },
 }  # fmt: skip

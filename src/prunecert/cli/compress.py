@@ -56,11 +56,11 @@ def compress(
 ) -> None:
     """Search sparsity, precision and width for the smallest certificate.
 
-    Every candidate is trained with quantised weights, coded and counted. Choosing among them is
-    free: the certificate holds for all of them at once.
+    Every candidate is trained with quantised weights, coded and counted.
+    Choosing is free: the certificate holds for all of them at once.
 
-    The work lies in OUT.search: an interrupted search, or one with a larger budget, goes on from
-    there. It can be deleted afterwards.
+    The work lies in OUT.search: an interrupted search, or one with a larger
+    budget, goes on from there. It can be deleted afterwards.
     """
     import torch
 

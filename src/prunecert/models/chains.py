@@ -94,6 +94,8 @@ def _colours(shape: Shape, cell: int, bits: int, floor: int) -> tuple[nn.Module,
     if not 1 <= bits <= 12 or floor < 1:
         raise Misfit("expected 1 to 12 bits and a floor of at least 1")
     part = Colours(cell, bits, floor)
+    if part.largest_number >= 1 << 53:
+        raise Misfit("sums above 2^53 would be rounded: expected a smaller cell, or fewer bits")
     if part.largest >= 1 << 24:
         raise Misfit("features of more than 24 bits: expected fewer bits or a higher floor")
     return part, (22, 2 * height // cell, width // cell)

@@ -1,8 +1,8 @@
 """Parts without parameters that stand between layers, exact in integers: scale, slopes, fold.
 
 Where inputs are integer multiples of one power of two, so are outputs; the only division is of two
-exact numbers, rounded as IEEE 754 says and floored, the same on every machine. Gradients pass
-through the floor as if it were not there.
+exact numbers, rounded as IEEE 754 says and floored, the same on every machine: below 2^53 units
+that is the floor of the exact quotient. Gradients pass through it as if it were not there.
 """
 
 from __future__ import annotations

@@ -128,8 +128,9 @@ class Colours(FrontEnd):
     (n, 3, H, W) bytes → (n, 22, 2 H / `cell`, W / `cell`): features of the image, and below them
     those of its mirror image. Brightness R + 2G + B has half-rectified derivatives in eight
     directions, 2(R − B) and 2G − R − B the sizes of theirs in four; each is pooled by triangles of
-    2 · cell pixels, and divided by `floor` plus the mean gradient of brightness around (5 × 5
-    places), times 2^bits. Then the three colours, brightness about its middle, half-rectified.
+    2 · cell pixels, colours count twice, and divided by `floor` plus the mean gradient of
+    brightness around (5 × 5 places), times 2^bits. Then 2^bits / 256 of the three means themselves,
+    brightness about its middle, colours twice, half-rectified.
     """
 
     def __init__(self, cell: int, bits: int, floor: int) -> None:
@@ -139,6 +140,8 @@ class Colours(FrontEnd):
         self.mass = sum(self.slope) ** 2
         # brightness: at most all 200 gradients of the mean it is divided by; colours: 2 · 7 · 2040
         self.largest = max(200 << bits, (28560 << bits) // floor + 1)
+        # what is divided (a pooled gradient times 200 · 2^bits), and what it is divided by
+        self.largest_number = self.mass * max(28560 * (200 << bits), 867000 + 200 * floor)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.double()
@@ -156,7 +159,8 @@ class Colours(FrontEnd):
         gradients = torch.cat([bright, 2 * colour], 1) * (200 << self.bits) / energy
         patches = self._pooled(torch.cat([light - 510, 2 * first, 2 * second], 1))
         patches = torch.cat([patches.relu(), (-patches).relu()], 1) * 2**self.bits
-        patches = patches / (256 * self.mass)
+        # a tensor: by a plain number CUDA would multiply with the rounded reciprocal
+        patches = patches / patches.new_tensor(256 * self.mass)
         return torch.cat([gradients, patches], 1).floor()
 
     def _pooled(self, maps: Tensor) -> Tensor:
