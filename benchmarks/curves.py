@@ -31,7 +31,7 @@ from prunecert.results import write_results
 from prunecert.training import train
 
 MODEL, DELTA = "lenet-300-100", 0.05
-SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
+SPARSITIES = (0.8, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 METHODS = (
     ("magnitude, global", Pruning("magnitude", "global")),
     ("magnitude, lamp", Pruning("magnitude", "lamp")),
@@ -40,7 +40,8 @@ METHODS = (
     ("bernoulli", Pruning("bernoulli", "global")),
     ("random", Pruning("random", "global")),
 )
-IMP_LEVELS, IMP_EPOCHS, REWIND, IMP = 24, "4ep", "500it", "IMP, rewound to step 500"
+DENSE = "not pruned"
+IMP_LEVELS, IMP_EPOCHS, REWIND, IMP = 22, "4ep", "500it", "IMP, rewound to step 500"
 COLUMNS = (
     "method", "sparsity", "nonzeros", "errors", "n", "code_bits", "header", "positions", "values",
     "container", "risk_bound", "holdout_errors", "holdout_bound",
@@ -121,12 +122,13 @@ def rows(study: Study) -> list[dict[str, Any]]:
             print(method, *key[1:], row["risk_bound"], flush=True)
 
     dense = train_run(study.model, study.sample, Recipe("20ep"), study.work / "dense")
+    add(DENSE, dense)
     for method, rule in METHODS:
         rungs = ladder(
             dense, SPARSITIES, study.work / method.replace(", ", "-"), rule,
             sample=study.sample, recipe=Recipe("3ep"),
         )  # fmt: skip
-        for network in (dense, *rungs):
+        for network in rungs:
             add(method, network)
     for network in imp_levels(study):
         add(IMP, network)
@@ -159,7 +161,7 @@ def figures(found: list[dict[str, Any]]) -> dict[str, Any]:
     parts = [
         {"name": part, "x": [round(1 - float(r["sparsity"]), 6) for r in chosen],
          "y": [float(r[part]) for r in chosen]}
-        for chosen in [[r for r in found if r["method"] == names[0]]]
+        for chosen in [[r for r in found if r["method"] == METHODS[0][0]]]
         for part in ("positions", "values", "header")
     ]  # fmt: skip
     return {
@@ -177,7 +179,7 @@ def figures(found: list[dict[str, Any]]) -> dict[str, Any]:
             "series": series("errors", "measured"),
         },
         "bits": {
-            "title": f"What the bits are spent on: {names[0]}",
+            "title": f"What the bits are spent on: {METHODS[0][0]}",
             "x": density,
             "y": {"label": "bits", "scale": "log", "risk": False},
             "series": parts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ from prunecert.certificate import percent
 from prunecert.report.contents import read_run
 
 DOCS = Path(__file__).parents[1] / "docs"
-STUDIES = sorted(path.parent for path in DOCS.glob("*/results.json"))
+STUDIES = sorted(path.parent for path in DOCS.glob("paper-*/results.json"))
 
 
 def test_the_paper_is_there():
@@ -56,3 +57,17 @@ def test_the_page_has_its_figures_its_command_and_its_best_certificate(study):
     best = min(codes, key=lambda row: row["value"])
     assert f"training data alone: {percent(best['value'])} (" in page
     assert np.isfinite([row["value"] for row in codes]).all()
+
+
+def test_every_certificate_of_the_curves_follows_from_its_counts():
+    rows = list(csv.DictReader((DOCS / "curves" / "curves.csv").open()))
+    assert len(rows) > 40 and len({row["method"] for row in rows}) >= 6
+    for row in rows:
+        bits = int(row["code_bits"])
+        parts = sum(int(row[part]) for part in ("header", "positions", "values", "container"))
+        exact = occam_upper(int(row["errors"]), int(row["n"]), bits, 0.05)
+        assert bits == parts and exact <= float(row["risk_bound"]) <= exact + 1e-6, row
+        held = holdout_upper(int(row["holdout_errors"]), 10_000, 0.05)
+        assert held <= float(row["holdout_bound"]) <= held + 1e-6, row
+    drawn = json.loads((DOCS / "curves" / "results.json").read_text())["figures"]
+    assert all((DOCS / "curves" / f"{name}.svg").exists() for name in drawn)

@@ -43,6 +43,35 @@ def two_of_four() -> torch.Tensor:
     return at(places, [0.25 * (1 + i % 9) for i in range(120)], (10, 24))
 
 
+def kinds() -> torch.Tensor:
+    """400 values of five kinds, −0.0 one of them."""
+    drawn = hashlib.shake_128(b"kinds").digest(400)
+    values = [-0.0, 1.5, -2.0, 0.25, -1 / 3]
+    return torch.tensor([values[max(byte // 48 - 1, 0)] for byte in drawn]).reshape(20, 20)
+
+
+def rare() -> torch.Tensor:
+    """2000 values, four of them another."""
+    out = torch.full((40, 50), -3, dtype=torch.int8)
+    for place, value in ((0, 5), (777, -7), (778, 5), (1999, -7)):
+        out.view(-1)[place] = value
+    return out
+
+
+def scattered() -> torch.Tensor:
+    """1500 places, about one in 26 of them kept."""
+    drawn = hashlib.shake_128(b"scattered").digest(1500)
+    places = [place for place, byte in enumerate(drawn) if byte < 10]
+    return at(places, [0.5 * (1 + i % 2) for i in range(len(places))], (30, 50))
+
+
+def holes() -> torch.Tensor:
+    """600 places, about one in five of them empty."""
+    drawn = hashlib.shake_128(b"holes").digest(600)
+    places = [place for place, byte in enumerate(drawn) if byte >= 50]
+    return at(places, [1.0] * len(places), (600,))
+
+
 def initial(index: int, size: int, exponent: int) -> list[Fraction]:
     integers = initial_integer_list(SEED, index, size)
     return [integer * Fraction(2) ** exponent for integer in integers]
@@ -66,6 +95,10 @@ def network() -> dict[str, torch.Tensor]:
         "line": tensor_of(sums, (8, 9), torch.float32),
         "tuned": tensor_of(tuned, (9, 9), torch.float32),
         "count": torch.tensor(12345),
+        "kinds": kinds(),
+        "rare": rare(),
+        "scattered": scattered(),
+        "holes": holes(),
     }
 
 
@@ -82,4 +115,8 @@ CHOICES = {
     "line": Choice("dense", "subspace", STEP, len(Z), tuple(Z)),
     "tuned": Choice("dense", "difference", STEP, exponent=-16),
     "count": Choice("dense", "raw"),
+    "kinds": Choice("dense", "static"),
+    "rare": Choice("dense", "static"),
+    "scattered": Choice("runs", "codebook"),
+    "holes": Choice("runs", "codebook"),
 }

@@ -1,7 +1,7 @@
 """Dialect 2 of whole networks: what its header says, when it is taken, and hostile bytes.
 
-The codes themselves are in `test_structured_masks`, `test_free_masks`, `test_subspace` and
-`test_difference`.
+The codes themselves are in `test_structured_masks`, `test_free_masks`, `test_run_masks`,
+`test_subspace`, `test_difference` and `test_static_code`.
 """
 
 import contextlib
@@ -61,9 +61,11 @@ def test_round_trip():
     assert accepted(DATA)
 
 
-def test_all_but_three_codes_are_found_without_asking():
-    """A codebook of one value is a matter of taste; subspaces and steps cannot be guessed."""
-    asked = {name: CHOICES[name] for name in ("blocks", "line", "tuned")}
+def test_the_other_codes_are_found_without_asking():
+    """A codebook of one value is a matter of taste; subspaces and steps cannot be guessed; static
+    codes and runs are for more than these."""
+    guessed = ("groups", "every", "places", "ticket", "signs", "count")
+    asked = {name: choice for name, choice in CHOICES.items() if name not in guessed}
     assert encode_network(network(), SLOTS, GROUPS, ARCHITECTURE, asked, SEED).data == DATA
 
 
@@ -74,10 +76,12 @@ def test_any_bits_at_the_places_of_every_mask_code(dtype):
         "n:m": network()["groups"] != 0,
         "blocks": network()["blocks"] != 0,
         "positional": network()["every"] != 0,
+        "runs": network()["scattered"] != 0,
         "seeded": torch.from_numpy(seeded_places(SEED, 0, 108, 50)).reshape(9, 12),
         "initial": torch.from_numpy(initial_places(SEED, 0, 108, 30)).reshape(9, 12),
     }
     limits = {"n:m": 60 * np.log2(6) + 8, "blocks": np.log2(math.comb(36, 6)) + 18}
+    limits["runs"] = math.log2(math.comb(1500, int(masks["runs"].sum()))) * 1.01 + 2 * 11 + 1
     for mode, mask in masks.items():
         values = random_patterns(np.random.default_rng(0), dtype, mask.numel()).reshape(mask.shape)
         values[torch.from_numpy(to_patterns(values) == 0)] = 1
@@ -108,9 +112,9 @@ def test_the_header(seed, bits):
 
 def test_alphabets_are_the_old_ones_and_the_new_ones():
     """Orders are the format."""
-    masks = "empty dense adaptive enumerative rows n:m blocks seeded positional initial"
+    masks = "empty dense adaptive enumerative rows n:m blocks seeded positional initial runs"
     assert tuple(masks.split()) == EXTENDED_MASK_MODES
-    values = "codebook grid raw seeded subspace difference"
+    values = "codebook grid raw seeded subspace difference static"
     assert tuple(values.split()) == EXTENDED_VALUE_MODES
 
 
@@ -296,7 +300,7 @@ def file_of(mask_mode, rest, seed=3):
     writer = Writer()
     code_header(writer, Header((), seed, 2))
     AdaptiveSymbols(2).code(writer, 0)
-    AdaptiveSymbols(10).code(writer, EXTENDED_MASK_MODES.index(mask_mode))
+    AdaptiveSymbols(len(EXTENDED_MASK_MODES)).code(writer, EXTENDED_MASK_MODES.index(mask_mode))
     rest(writer)
     return pack(writer.finish())
 
@@ -315,7 +319,7 @@ def test_memory_is_bounded_by_the_shapes():
         positive(stream, 2)
         uniform(stream, 2, 0)
         uniform(stream, 2, 0)
-        AdaptiveSymbols(6).code(stream, 0)
+        AdaptiveSymbols(len(EXTENDED_VALUE_MODES)).code(stream, 0)
         uniform(stream, 256, 0)
         uniform(stream, 32, 8)
         stream.words(9, np.array([0x7F], np.uint64), 1)

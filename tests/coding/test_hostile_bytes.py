@@ -170,6 +170,10 @@ class Chooser(Writer):
     def bits(self, probability, values, count):
         return super().bits(probability, self.rng.integers(0, 2, count).astype(np.int32), count)
 
+    def symbols(self, frequencies, values, count):
+        chosen = self.rng.integers(0, len(frequencies), count)
+        return super().symbols(frequencies, chosen, count)
+
     def words(self, width, values, count):
         high = 1 << int(self.rng.integers(0, width + 1))
         chosen = self.rng.integers(0, high, count, dtype=np.uint64, endpoint=False)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prunecert.coding.stream import (
+    CERTAIN,
     SCALE,
     AdaptiveBits,
     AdaptiveSymbols,
@@ -40,6 +41,13 @@ probabilities = st.integers(1, SCALE - 1)
 operations = st.one_of(
     st.tuples(st.just("bit"), probabilities, st.integers(0, 1)),
     st.tuples(st.just("bits"), probabilities, st.lists(st.integers(0, 1), max_size=9)),
+    st.lists(st.integers(1, CERTAIN - 1), min_size=1, max_size=9, unique=True).flatmap(
+        lambda borders: st.tuples(
+            st.just("symbols"),
+            st.just(np.diff([0, *sorted(borders), CERTAIN])),
+            st.lists(st.integers(0, len(borders)), max_size=9),
+        )
+    ),
     st.integers(1, 64).flatmap(
         lambda w: st.tuples(
             st.just("words"), st.just(w), st.lists(st.integers(0, 2**w - 1), max_size=5)
@@ -57,9 +65,9 @@ def perform(stream, name, parameter, value):
     writes = isinstance(stream, Writer)
     if name == "bit":
         return stream.bit(parameter, value if writes else 0)
-    if name in ("bits", "words"):
-        dtype = np.int32 if name == "bits" else np.uint64
-        given_values = np.array(value if writes else [], dtype)
+    if name in ("bits", "symbols", "words"):
+        dtypes = {"bits": np.int32, "symbols": np.int64, "words": np.uint64}
+        given_values = np.array(value if writes else [], dtypes[name])
         return getattr(stream, name)(parameter, given_values, len(value)).tolist()
     if name == "uniform":
         return uniform(stream, parameter, value) if writes else uniform(stream, parameter)
@@ -70,6 +78,8 @@ def ideal_bits(name, parameter, value):
     if name in ("bit", "bits"):
         given_bits = [value] if name == "bit" else value
         return -sum(math.log2((parameter if b else SCALE - parameter) / SCALE) for b in given_bits)
+    if name == "symbols":
+        return -sum(math.log2(parameter[i] / CERTAIN) for i in value)
     if name == "words":
         return parameter * len(value)
     if name == "uniform":
@@ -127,6 +137,21 @@ def test_equal_shares_are_exact():
             border = value * 2 ** (24 - width) * step
             for point, expected in ((border - 1, value - 1), (border, value)):
                 found = first_symbol(point, lambda reader, w=width: reader.words(w, nothing, 1))
+                assert found.tolist() == [expected]
+
+
+@pytest.mark.parametrize("size", [2, 3, 11, 256])
+def test_frequencies_of_symbols_are_exact(size):
+    """Of the 2^24 steps of a fresh range each symbol has as many as its frequency says, in order:
+    nothing is rounded. Also frequencies of 1 beside one another, and nearly all for one symbol."""
+    step, nothing = (2**64 - 1) >> 24, np.zeros(0, np.int64)
+    rng = np.random.default_rng(size)
+    even = np.sort(rng.choice(CERTAIN - 1, size - 1, replace=False)) + 1
+    for borders in (even, np.arange(1, size), CERTAIN - np.arange(1, size)[::-1]):
+        frequencies = np.diff([0, *borders.tolist(), CERTAIN])
+        for symbol, border in enumerate(borders.tolist()):
+            for point, expected in ((border * step - 1, symbol), (border * step, symbol + 1)):
+                found = first_symbol(point, lambda r, f=frequencies: r.symbols(f, nothing, 1))
                 assert found.tolist() == [expected]
 
 

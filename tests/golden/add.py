@@ -73,6 +73,21 @@ def ticket() -> Network:
         )
 
 
+def in_groups(dense: Network) -> Network:
+    """2:4 sparse: the third dialect of `network.bin`."""
+    return rung(dense, None, Pruning(scope="2:4"))
+
+
+def exact() -> Network:
+    """Small integers over a front end: evaluated in float64, where no sum is rounded."""
+    built = architecture("net:1x8x8,bytes,gradients-4-2-2-3,conv-3-2,relu,avg-2,linear-10")
+    generator = torch.Generator().manual_seed(3)
+    tensors = {
+        spec.name: torch.randint(-1, 2, spec.shape, generator=generator) / 8 for spec in built.specs
+    }
+    return Network(built, tensors, "exact")
+
+
 def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
     dense, middle, sparse = networks()
     every = [dense, middle, sparse]
@@ -93,6 +108,8 @@ def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
             select(every, "digits", target_error=0.12, dense=dense, max_drop=0.1)
         ),
         "supermask": lambda: certify(ticket(), "digits"),
+        "groups": lambda: certify(in_groups(dense), "digits"),
+        "exact": lambda: certify(exact(), "digits"),
         "predictions": lambda: certify_predictions(predictions(table(folder)), delta=0.05),
     }
 

@@ -22,6 +22,7 @@ from prunecert.coding.patterns import Patterns, to_floats, to_patterns, width_of
 from prunecert.coding.stream import Stream, Writer
 from prunecert.coding.subspace import Subspaces, solved
 from prunecert.coding.tensor_codes import Choice, code_places, code_values, grid_integers, signs_at
+from prunecert.coding.value_codes import ValueMode
 from prunecert.types import CodeError
 
 GRID_STEPS = 64  # multiples of a step that a writer looks for by itself
@@ -91,6 +92,8 @@ def _mask_modes(frame: Frame, mask: BoolMatrix) -> list[MaskMode]:
     modes = list(mask_codes.candidates(mask))
     if modes in (["empty"], ["dense"]):
         return modes
+    if mask.size > mask_codes.SEQUENTIAL_LIMIT:
+        modes.append("runs")
     if structured_masks.find_groups(mask, frame.kernel):
         modes.append("n:m")
     if structured_masks.find_blocks(mask, frame.repeat):
@@ -101,12 +104,17 @@ def _mask_modes(frame: Frame, mask: BoolMatrix) -> list[MaskMode]:
 def _value_options(
     frame: Frame, places: BoolMatrix, values: Patterns, asked: Choice
 ) -> Priced[Choice]:
-    """A codebook or raw bits; beside them what the values happen to be."""
+    """A codebook or raw bits; beside them what the values happen to be.
+
+    Of many values no code that is a loop is tried: a static codebook is within 1 % of its length.
+    """
     if asked.values:
         return [(_completed(frame, places, values, asked), 0.0)]
-    choices = [Choice(values="codebook" if _codebook_pays(values, frame.dtype) else "raw")]
+    few = len(values) <= value_codes.SEQUENTIAL_VALUES
+    book: ValueMode = "codebook" if few else "static"
+    choices = [Choice(values=book if _codebook_pays(values, frame.dtype) else "raw")]
     if frame.dtype.is_floating_point:
-        if step := _small_step(values, frame.dtype):
+        if few and (step := _small_step(values, frame.dtype)):
             choices.append(Choice(values="grid", step=step))
         if frame.seed is not None:
             if value_codes.is_seeded(values, width_of(frame.dtype), signs_at(frame, places)):

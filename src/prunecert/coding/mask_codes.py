@@ -1,6 +1,6 @@
 """Where the nonzeros of a matrix are: several codes, each told apart by a field of the header.
 
-Those of every dialect are here; `structured_masks` and `free_masks` have the later ones.
+Those of every dialect are here, the later ones in `structured_masks`, `free_masks`, `run_masks`.
 
 A mask is a bool array of shape (rows, columns): rows are output units, columns are inputs (input
 channel major, kernel position minor; `repeat` consecutive columns belong to one input unit).
@@ -20,11 +20,11 @@ from prunecert.types import CodeError
 
 MaskMode = Literal[
     "empty", "dense", "adaptive", "enumerative", "rows",
-    "n:m", "blocks", "seeded", "positional", "initial",
+    "n:m", "blocks", "seeded", "positional", "initial", "runs",
 ]  # fmt: skip
 MASK_MODES: tuple[MaskMode, ...] = get_args(MaskMode)[:5]
 EXTENDED_MASK_MODES: tuple[MaskMode, ...] = get_args(MaskMode)  # of dialect 2
-SEQUENTIAL_LIMIT = 1 << 21  # above this many entries only the vectorised code is allowed
+SEQUENTIAL_LIMIT = 1 << 21  # above this many entries only the vectorised codes are allowed
 
 BoolMatrix = NDArray[np.bool_]
 

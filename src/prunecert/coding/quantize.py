@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from prunecert.coding.patterns import to_patterns
 from prunecert.coding.tensor_codes import Choice
+from prunecert.coding.value_codes import SEQUENTIAL_VALUES
 
 SMALL_CODEBOOK = 64  # values that already repeat among this few are coded exactly …
 REPEATS = 3  # … when each is used this often on average
@@ -41,7 +42,8 @@ def has_small_codebook(tensor: torch.Tensor) -> bool:
 
 
 def quantize(tensor: torch.Tensor, precision: Precision) -> tuple[torch.Tensor, Choice]:
-    """`tensor` at this precision and how to code the outcome."""
+    """`tensor` at this precision and how to code the outcome: for very many values, as the encoder
+    finds best."""
     if precision.kind == "zero":
         return torch.zeros_like(tensor), Choice("empty")
     nonzero = tensor != 0
@@ -54,7 +56,7 @@ def quantize(tensor: torch.Tensor, precision: Precision) -> tuple[torch.Tensor, 
         quantized, choice = _to_grid(values, precision, tensor.dtype)
     out = torch.zeros_like(tensor)
     out[nonzero] = quantized
-    return out, choice
+    return out, choice if len(values) <= SEQUENTIAL_VALUES else Choice()
 
 
 def shorten(values: NDArray[np.float64], mantissa: int, dtype: torch.dtype) -> torch.Tensor:

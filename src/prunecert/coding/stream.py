@@ -2,8 +2,9 @@
 
 `Writer` and `Reader` share one interface: every call takes the value to write and returns the
 value in the stream (a reader ignores what it is given). A code is therefore described once, and
-what encodes is what decodes. Probabilities are integers out of 2^16 built from integer counts, so
-the bytes are the same on every machine (THEORY 3.2); constriction's range coder does the rest.
+what encodes is what decodes. Probabilities are integers out of 2^16 (for `symbols` 2^24) built from
+integer counts, so the bytes are the same on every machine (THEORY 3.2); constriction's range coder
+does the rest.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ RangeEncoder = constriction.stream.queue.RangeEncoder
 RangeDecoder = constriction.stream.queue.RangeDecoder
 
 SCALE = 1 << 16  # probabilities are integers in 1 … SCALE − 1, in units of 1 / SCALE
+CERTAIN = 1 << 24  # what the frequencies of `symbols` sum to: constriction's own fixed point
 WORD = 16  # uniform integers travel in pieces of at most this many bits
 
 
@@ -35,6 +37,10 @@ class Stream(Protocol):
         self, probability: int, values: NDArray[np.int32], count: int
     ) -> NDArray[np.int32]: ...
 
+    def symbols(
+        self, frequencies: NDArray[np.int64], values: NDArray[np.int64], count: int
+    ) -> NDArray[np.int64]: ...
+
     def words(self, width: int, values: NDArray[np.uint64], count: int) -> NDArray[np.uint64]: ...
 
 
@@ -46,6 +52,12 @@ def _bernoulli(probability: int) -> Any:
 @cache
 def _uniform(width: int) -> Any:
     return models.Uniform(1 << width)
+
+
+def _categorical(frequencies: NDArray[np.int64]) -> Any:
+    """constriction scales its weights to CERTAIN less one for each symbol and then adds that one:
+    given weights with exactly that sum, it scales by 1.0 and has exactly these frequencies."""
+    return models.Categorical((frequencies - 1).astype(np.float64), perfect=False, lazy=False)
 
 
 def _pieces(width: int) -> list[tuple[int, int]]:
@@ -75,6 +87,20 @@ class Writer:
             self._coder.encode(np.ascontiguousarray(values, np.int32), _bernoulli(probability))
         return values
 
+    def symbols(
+        self, frequencies: NDArray[np.int64], values: NDArray[np.int64], count: int
+    ) -> NDArray[np.int64]:
+        """`count` integers 0 … K − 1 (K ≥ 2), i with probability `frequencies[i]` / CERTAIN.
+
+        The K frequencies are at least 1 and sum to CERTAIN.
+        """
+        if count:
+            times = np.bincount(values, minlength=len(frequencies)).tolist()
+            for seen, frequency in zip(times, frequencies.tolist()):
+                self.cost_bits -= seen * math.log2(frequency / CERTAIN)
+            self._coder.encode(values.astype(np.int32), _categorical(frequencies))
+        return values
+
     def words(self, width: int, values: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
         """`count` unsigned integers of `width` bits each, all equally likely."""
         self.cost_bits += float(width) * count
@@ -102,6 +128,13 @@ class Reader:
         if not count:
             return np.zeros(0, np.int32)
         return np.asarray(self._decode(_bernoulli(probability), count), np.int32)
+
+    def symbols(
+        self, frequencies: NDArray[np.int64], values: NDArray[np.int64], count: int
+    ) -> NDArray[np.int64]:
+        if not count:
+            return np.zeros(0, np.int64)
+        return np.asarray(self._decode(_categorical(frequencies), count), np.int64)
 
     def words(self, width: int, values: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
         out = np.zeros(count, np.uint64)

@@ -14,6 +14,8 @@ from prunecert.coding.frame import Frame
 from prunecert.coding.mask_codes import BoolMatrix, MaskMode
 from prunecert.coding.patterns import Patterns, from_patterns, to_patterns, width_of
 from prunecert.coding.prng import seeded_signs
+from prunecert.coding.run_masks import code_run_mask
+from prunecert.coding.static_code import code_static
 from prunecert.coding.stream import Stream
 from prunecert.coding.subspace import Subspaces
 from prunecert.coding.value_codes import ValueMode
@@ -50,6 +52,8 @@ def code_places(
         return structured_masks.code_blocks(stream, frame.matrix, frame.repeat, mask)
     if mode == "seeded" or mode == "positional" or mode == "initial":
         return free_masks.code_free(stream, mode, frame, mask)
+    if mode == "runs":
+        return code_run_mask(stream, frame.matrix, mask)
     return mask_codes.code_mask(stream, mode, frame.matrix, frame.repeat, mask)
 
 
@@ -67,6 +71,8 @@ def code_values(
         return value_codes.code_codebook(stream, width, values, count), choice
     if choice.values == "raw":
         return value_codes.code_raw(stream, width, values, count), choice
+    if choice.values == "static":
+        return code_static(stream, width, values, count), choice
     if not frame.dtype.is_floating_point:
         raise CodeError(f"a tensor of dtype {frame.dtype} is coded as {choice.values}")
     if choice.values == "seeded":

@@ -1,6 +1,6 @@
 """What the nonzeros of a tensor are: codebook, grid, raw bits or seeded signs, on bit patterns.
 
-`subspace` and `difference` have the later codes.
+`subspace`, `difference` and `static_code` have the later codes.
 
 Patterns are unsigned integers of the dtype's width, so round trips are exact for every dtype and
 −0.0, whose pattern is not zero, is a value like any other. A codebook keeps only the leading
@@ -18,12 +18,13 @@ from prunecert.coding.patterns import Patterns
 from prunecert.coding.stream import AdaptiveSymbols, Stream, positive, uniform
 from prunecert.types import CodeError
 
-ValueMode = Literal["codebook", "grid", "raw", "seeded", "subspace", "difference"]
+ValueMode = Literal["codebook", "grid", "raw", "seeded", "subspace", "difference", "static"]
 VALUE_MODES: tuple[ValueMode, ...] = ("codebook", "grid", "raw")
 SEEDED_VALUE_MODES: tuple[ValueMode, ...] = (*VALUE_MODES, "seeded")  # of dialect 1
 EXTENDED_VALUE_MODES: tuple[ValueMode, ...] = get_args(ValueMode)  # of dialect 2
 MAX_CODEBOOK = 256
 MAX_GRID = 1 << 12
+SEQUENTIAL_VALUES = 1 << 17  # more than these an encoder left alone does not code in a loop
 
 
 def kept_bits(patterns: Patterns, width: int) -> int:
@@ -36,15 +37,21 @@ def kept_bits(patterns: Patterns, width: int) -> int:
 def code_codebook(stream: Stream, width: int, patterns: Patterns, count: int) -> Patterns:
     """Distinct patterns in increasing order at their kept width, then one adaptive index each."""
     book, indices = np.unique(patterns, return_inverse=True)
+    book = code_book(stream, width, book)
+    symbols = AdaptiveSymbols(len(book))
+    given = indices.tolist() or [0] * count
+    return book[np.array([symbols.code(stream, i) for i in given], np.int64)]
+
+
+def code_book(stream: Stream, width: int, book: Patterns) -> Patterns:
+    """A codebook: its size, the kept width, its patterns in increasing order."""
     size = uniform(stream, MAX_CODEBOOK, max(len(book), 1) - 1) + 1
     kept = uniform(stream, width, kept_bits(book, width) - 1) + 1
     shift = np.uint64(width - kept)
     book = stream.words(kept, book >> shift, size) << shift
     if np.any(book[1:] <= book[:-1]):
         raise CodeError("a codebook is not in increasing order")
-    symbols = AdaptiveSymbols(size)
-    given = indices.tolist() or [0] * count
-    return book[np.array([symbols.code(stream, i) for i in given], np.int64)]
+    return book
 
 
 def code_grid(
