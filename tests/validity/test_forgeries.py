@@ -22,6 +22,7 @@ from prunecert.api.records import tolerance_assumption
 from prunecert.api.selection import Criterion, judged
 from prunecert.bounds.holdout import holdout_upper, per_class_upper
 from prunecert.certificate import dump, sha256, statement
+from prunecert.coding import Choice
 from prunecert.data import load_source, take
 from prunecert.inversions import round_up
 from prunecert.models.weights import safetensors_bytes
@@ -275,7 +276,8 @@ def test_another_code_of_the_same_network_pays_for_its_own_bytes(honest, tmp_pat
     shutil.copytree(honest / "occam", folder)
     built = architecture("mlp:64-16-10")
     decoded = built.decode((folder / "network.bin").read_bytes())
-    longer = built.encode(decoded.tensors)  # raw or codebook where the search had chosen a grid
+    raw = {name: Choice(c.mask, "raw") for name, c in decoded.choices.items() if c.values}
+    longer = built.encode(decoded.tensors, raw)
     assert len(longer.data) > len((folder / "network.bin").read_bytes())
     assert all(
         torch.equal(t, decoded.tensors[n]) for n, t in built.decode(longer.data).tensors.items()
