@@ -61,13 +61,15 @@ def certify_code(
     target: float | None = None,
     holdout: Sample | None = None,
     trained: Sample | None = None,
+    given: Network | None = None,
     options: Options = Options(),
 ) -> Issued:
     """A code certificate (Occam) from the training sample, of the network that its bytes decode to.
 
     `tried` = T alternatives that the file does not tell apart (log2 T bits). `holdout`, where there
     is one, yields the hold-out line beside it: another statement, with its own delta. It is left
-    out, with a note, where it overlaps what the network was trained on, or `trained`.
+    out, with a note, where it overlaps what the network was trained on, or `trained`. Changes are
+    told against `given`, where that is another network than the one to code.
     """
     check_terms(delta, tried, target)
     best = coded.smallest_code(
@@ -78,7 +80,7 @@ def certify_code(
     found = outputs_of(decoded, sample, options)
     terms = Terms(delta, best.network.code.bits, tried, target)
     claim = CLAIMS["occam"]({"errors": measuring.count_errors(found), "n": found.n}, terms)
-    changes = _changes(network, decoded, found, sample, options)
+    changes = _changes(given or network, decoded, found, sample, options)
     parts = {
         "counts": Counts(claim.errors, claim.n, sample.name),
         "margins": measuring.margins(found),

@@ -162,6 +162,7 @@ def compress_network(
         target=target,
         holdout=holdout,
         trained=trained,
+        given=start,
         options=options,
     )
     return replace(issued, files={**issued.files, ATTEMPTS: table(attempts)}), attempts
