@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from prunecert.models.layers import layer_view
+from prunecert.models.loading import outputs as network_outputs
 from prunecert.models.loading import plain
 from prunecert.models.narrowing import embedded, kept_units, narrow
 from prunecert.training import mean_cross_entropy
@@ -142,7 +143,7 @@ class QuantizationAware(nn.Module):
             hook = owner.register_forward_hook(
                 lambda m, i, output: seen.append(float(output.std()))
             )
-            self.network(inputs)
+            network_outputs(self.network, inputs)
             hook.remove()
             spread = seen[-1] if seen and 0 < seen[-1] < math.inf else 1.0
             if fresh:
