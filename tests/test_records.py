@@ -13,11 +13,13 @@ import torch
 from prunecert.api import architecture
 from prunecert.api.attempts import read_attempts
 from prunecert.api.records import AS_EXACT
+from prunecert.bounds import occam_upper
 from prunecert.certificate import ATTEMPTS, CERTIFICATE, NETWORK, WEIGHTS, parse, sha256
 from prunecert.models.weights import load_tensors
 from prunecert.models.zoo import zoo_spec
 from prunecert.reference import TWINS
 
+WORD_BITS = 32
 RECORDS = sorted(
     p.parent for p in (Path(__file__).parents[1] / "certificates").glob("*/" + CERTIFICATE)
 )
@@ -67,10 +69,11 @@ def test_no_rounding_decides_a_record(folder: Path) -> None:
 
 
 def test_the_attempts_hold_nothing_better(folder: Path) -> None:
-    """The certificate is the best attempt, or better by what the coder learnt since."""
+    """The certificate is the best attempt's, up to a word of the coder: fields of the header were
+    added after the searches, and `--tried 2` is a bit."""
     record = parse((folder / CERTIFICATE).read_bytes())
     attempts = read_attempts(folder / ATTEMPTS)
     assert len(attempts) > 5
-    smallest = min(attempt.risk_bound for attempt in attempts)
-    one_bit_more = 1e-4  # --tried 2, where the coder had seen the data set
-    assert record.risk_bound <= smallest + one_bit_more
+    best = min(attempts, key=lambda attempt: attempt.risk_bound)
+    later = float(occam_upper(best.errors, best.n, best.code_bits + WORD_BITS + 1, best.delta))
+    assert record.risk_bound <= later

@@ -19,7 +19,7 @@ from prunecert.models.loading import load_model
 from prunecert.models.zoo import build, is_zoo_name, zoo_code, zoo_spec
 from prunecert.types import CodeError, InputError
 
-MNIST = "net:1x28x28,bytes,deskew,gradients-8-6-3-9,conv-12-3,relu,max-2,linear-20,relu,linear-10"
+MNIST = "net:1x28x28,bytes,deskew,gradients-8-6-3-9-1,conv-12-3,relu,max-2,linear-20,relu,linear-10"
 FAMILY = 5  # of chains, in files
 
 
@@ -29,7 +29,7 @@ FAMILY = 5  # of chains, in files
 def test_the_integers_of_a_name():
     """Three sizes, then the number of each part and its arguments; these stand in files."""
     assert chain_code(MNIST) == (
-        1, 28, 28, 6, 7, 8, 8, 6, 3, 9, 2, 12, 3, 3, 4, 2, 1, 20, 3, 1, 10,
+        1, 28, 28, 6, 7, 8, 8, 6, 3, 9, 1, 2, 12, 3, 3, 4, 2, 1, 20, 3, 1, 10,
     )  # fmt: skip
     assert zoo_code(MNIST) == (FAMILY, *chain_code(MNIST))
     assert zoo_spec(zoo_code(MNIST)) == MNIST
@@ -62,7 +62,7 @@ def test_the_seed_draws_the_weights():
 
 PARTS = st.sampled_from(
     ["bytes", "deskew", "relu", "max-2", "max-3", "avg-2", "conv-3-2", "conv-1-1", "conv-2-5",
-     "gradients-4-3-2-6", "gradients-1-2-1-0", "linear-3", "linear-1", "linear-70000", "max-0"]
+     "gradients-4-3-2-6-1", "gradients-1-2-1-0-1", "linear-3", "linear-1", "linear-70000", "max-0"]
 )  # fmt: skip
 NAMES = st.builds(
     lambda sizes, parts: f"net:{'x'.join(map(str, sizes))},{','.join(parts)}",
@@ -124,12 +124,12 @@ def test_integers_go_round_or_are_a_code_error(integers):
         ("net:3x28x28,deskew,linear-10", "one channel, not 3"),
         ("net:1x28x28,linear-10,conv-3-3", "'conv' number 1: comes after a linear layer"),
         ("net:1x28x28,linear-10,bytes", "comes after a linear layer"),
-        ("net:1x28x28,gradients-65-6-3-9", "1 to 64 bins"),
-        ("net:1x28x28,gradients-0-6-3-9", "1 to 64 bins"),
-        ("net:1x28x28,gradients-8-6-0-9", "stride of at least 1"),
-        ("net:1x28x28,gradients-8-6-3-21", "shift of at most 20"),
-        ("net:1x28x28,gradients-8-28-3-0", "1 to 24 bits"),
-        ("net:1x28x28,gradients-8-1-1-20", "1 to 24 bits"),
+        ("net:1x28x28,gradients-65-6-3-9-1", "1 to 64 bins"),
+        ("net:1x28x28,gradients-0-6-3-9-1", "1 to 64 bins"),
+        ("net:1x28x28,gradients-8-6-0-9-1", "stride of at least 1"),
+        ("net:1x28x28,gradients-8-6-3-21-1", "shift of at most 20"),
+        ("net:1x28x28,gradients-8-28-3-0-1", "1 to 24 bits"),
+        ("net:1x28x28,gradients-8-1-1-20-1", "1 to 24 bits"),
         ("net:1x99999x28,linear-10", "16384"),
         ("net:1x16384x16384,relu", "larger"),
         ("net:16384x100x100,conv-9000-1", "weights"),

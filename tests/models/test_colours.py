@@ -296,3 +296,15 @@ def test_numerators_and_sums_are_exact(cell, bits):
     assert Colours(cell, bits, 10**5).mass == mass
     assert 28560 * mass * (200 << bits) < LIMIT
     assert 25 * (10 + 10 + 14) * 1020 * mass + 200 * 10**5 * mass < LIMIT
+
+
+def test_one_view_is_the_upper_half_and_uneven_gradients_are_in_the_unit_of_patches():
+    images = IMAGES.double()
+    both, one = Colours(2, 6, 120)(images), Colours(2, 6, 120, 1, 1)(images)
+    assert torch.equal(one, both[:, :, : both.shape[2] // 2])
+    plain = Colours(2, 6, 120, 0, 1)(images)
+    assert torch.equal(plain[:, 16:], one[:, 16:])  # patches are the same
+    assert float(plain.max()) <= Colours(2, 6, 120, 0, 1).largest
+    ramp = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    ramp[:] = 3 * torch.arange(8)  # brightness rises by 12 a pixel: a difference of 24
+    assert float(Colours(2, 6, 120, 0, 1)(ramp)[0, 0, 2, 2]) == 240 * 64 // 256

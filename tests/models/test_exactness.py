@@ -161,7 +161,7 @@ def test_whatever_is_called_exact_is():
 
 
 def test_a_front_end_makes_any_inputs_bytes():
-    network = build("net:1x12x12,bytes,deskew,max-2,gradients-4-3-1-6,linear-2")
+    network = build("net:1x12x12,bytes,deskew,max-2,gradients-4-3-1-6-1,linear-2")
     filled(network, 0, 7, 0.5)
     assert why_inexact(network, byte_images=False) is None
 

@@ -232,11 +232,11 @@ def test_a_row_does_not_depend_on_its_batch(part):
 
 
 CHAINS = {
-    "scale": "net:2x3x3,bytes,scale-6,conv-3-2,relu,scale-4,linear-3",
-    "slopes": "net:2x4x3,bytes,slopes-2,conv-3-1,slopes-2,scale-6,linear-3",
-    "fold": "net:2x4x4,bytes,conv-3-1,slopes-2,avg-2,fold-2,scale-5,linear-3",
-    "colours": "net:3x8x8,bytes,colours-2-6-120,scale-6,conv-3-1,relu,slopes-2,scale-6,"
-    "conv-4-1,relu,avg-2,fold-2,scale-6,linear-3",
+    "scale": "net:2x3x3,bytes,scale-6-0,conv-3-2,relu,scale-4-0,linear-3",
+    "slopes": "net:2x4x3,bytes,slopes-2,conv-3-1,slopes-2,scale-6-0,linear-3",
+    "fold": "net:2x4x4,bytes,conv-3-1,slopes-2,avg-2,fold-2,scale-5-0,linear-3",
+    "colours": "net:3x8x8,bytes,colours-2-6-120-1-2,scale-6-0,conv-3-1,relu,slopes-2,scale-6-0,"
+    "conv-4-1,relu,avg-2,fold-2,scale-6-0,linear-3",
 }
 
 
@@ -308,7 +308,7 @@ def test_no_output_exceeds_what_is_known_of_it(least):
 
 def test_scale_makes_integers_again():
     """k/255 in float32 are multiples of 2^-31, in which a bias of 2^30 alone would need 62 bits."""
-    network = build("net:1x2x2,scale-6,linear-1")
+    network = build("net:1x2x2,scale-6-0,linear-1")
     network.linear1.weight.data = torch.tensor([[2.0**42 + 1, -1.0, 5.0, 2.0**41 - 1]]).double()
     network.linear1.bias.data.fill_(2.0**30)
     assert "not images of bytes" in why_inexact(network, byte_images=False)
@@ -320,3 +320,12 @@ def test_scale_makes_integers_again():
 def test_no_byte_leaves_these_parts(part):
     network = nn.Sequential(Bytes(), part, Colours(2, 6, 120))
     assert "not bytes" in why_inexact(network, True)
+
+
+def test_scale_over_channels_and_over_places():
+    """Each group of values has mean size 2^bits: channels (4, 8), places (1, 3), floored."""
+    x = torch.tensor([[[[4.0, 8.0]], [[1.0, 3.0]]]], dtype=torch.float64)
+    by_channel = Scale(3, 2, over=1)(x)
+    assert by_channel.tolist() == [[[[4 * 16 // 12, 8 * 16 // 12]], [[1 * 16 // 4, 3 * 16 // 4]]]]
+    by_place = Scale(3, 2, over=2)(x)
+    assert by_place.tolist() == [[[[4 * 16 // 5, 8 * 16 // 11]], [[1 * 16 // 5, 3 * 16 // 11]]]]

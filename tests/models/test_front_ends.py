@@ -215,3 +215,12 @@ def test_without_front_end_keeps_names_and_function():
     assert torch.equal(trunk(front(images)), network(images))
     assert without_front_end(trunk) == (None, trunk)
     assert without_front_end(nn.Linear(2, 2))[0] is None
+
+
+def test_gradients_of_power_two_are_pooled_squares():
+    """A central difference of 2 · 9 in one direction of length 10, squared, then the triangle."""
+    image = torch.zeros(1, 1, 4, 4)
+    image[..., 2:] = 9
+    plain, squared = (Gradients(4, 2, 1, 0, power)(image.double()) for power in (1, 2))
+    assert float(plain[0, 0, 1, 0]) == 10 * (0 + 9) * 2  # columns 0 and 1: differences 0 and 9
+    assert float(squared[0, 0, 1, 0]) == 100 * (0 + 81) * 2

@@ -15,7 +15,7 @@ from prunecert.models.zoo import build
 NETWORKS = {
     "mlp:12-9-7-3": (1, 3, 4),
     "lenet-5": (1, 28, 28),
-    "net:1x12x12,bytes,gradients-4-3-3-6,conv-6-2,relu,max-2,linear-5,relu,linear-3": (1, 12, 12),
+    "net:1x12x12,bytes,gradients-4-3-3-6-1,conv-6-2,relu,max-2,linear-5,relu,linear-3": (1, 12, 12),
     "resnet-20": (3, 32, 32),
 }
 

@@ -1,4 +1,4 @@
-"""Networks written as a list of parts: `net:1x28x28,bytes,gradients-8-6-3-9,conv-12-3,relu,…`.
+"""Networks written as a list of parts: `net:1x28x28,bytes,gradients-8-6-3-9-1,conv-12-3,relu,…`.
 
 The name holds every number that the architecture has, and so does the header of a network file:
 (family, C, H, W, then each part's number and its arguments).
@@ -73,38 +73,45 @@ def _deskew(shape: Shape) -> tuple[nn.Module, Shape]:
 
 
 def _gradients(
-    shape: Shape, bins: int, cell: int, stride: int, shift: int
+    shape: Shape, bins: int, cell: int, stride: int, shift: int, power: int
 ) -> tuple[nn.Module, Shape]:
     channels, height, width = _image(shape)
-    if not 1 <= bins <= 64 or stride < 1 or shift > 20:
-        raise Misfit("expected 1 to 64 bins, a stride of at least 1, a shift of at most 20")
+    if not 1 <= bins <= 64 or stride < 1 or shift > 20 or power not in (1, 2):
+        raise Misfit(
+            "expected 1 to 64 bins, a stride of at least 1, a shift of at most 20, power 1 or 2"
+        )
     rows, columns = (_after(size, cell, stride) for size in (height, width))
-    part = Gradients(bins, cell, stride, shift)
+    part = Gradients(bins, cell, stride, shift, power)
     if not 0 < part.largest < 1 << 24:
         raise Misfit(f"features up to {part.largest}: expected a shift that leaves 1 to 24 bits")
     return part, (channels * bins, rows, columns)
 
 
-def _colours(shape: Shape, cell: int, bits: int, floor: int) -> tuple[nn.Module, Shape]:
+def _colours(
+    shape: Shape, cell: int, bits: int, floor: int, even: int, views: int
+) -> tuple[nn.Module, Shape]:
     channels, height, width = _image(shape)
     if channels != 3:
         raise Misfit(f"expected three channels, not {channels}")
     if cell < 2 or cell % 2 or height % cell or width % cell or min(height, width) < 2 * cell:
         raise Misfit("expected an even cell that divides both sides, at most half of them")
-    if not 1 <= bits <= 12 or floor < 1:
-        raise Misfit("expected 1 to 12 bits and a floor of at least 1")
-    part = Colours(cell, bits, floor)
+    if not 1 <= bits <= 12 or floor < 1 or even > 1 or views not in (1, 2):
+        raise Misfit("expected 1 to 12 bits, a floor of at least 1, even 0 or 1, 1 or 2 views")
+    part = Colours(cell, bits, floor, even, views)
     if part.largest_number >= 1 << 53:
         raise Misfit("sums above 2^53 would be rounded: expected a smaller cell, or fewer bits")
     if part.largest >= 1 << 24:
         raise Misfit("features of more than 24 bits: expected fewer bits or a higher floor")
-    return part, (22, 2 * height // cell, width // cell)
+    return part, (22, views * height // cell, width // cell)
 
 
-def _scale(shape: Shape, bits: int) -> tuple[nn.Module, Shape]:
+def _scale(shape: Shape, bits: int, over: int) -> tuple[nn.Module, Shape]:
     if bits > 16:
         raise Misfit(f"{bits} bits: expected at most 16")
-    return Scale(bits, math.prod(shape)), shape
+    if over > 2 or (over and len(shape) < 3):
+        raise Misfit("expected 0 (a row), or of a picture 1 (each channel) or 2 (each place)")
+    values = (math.prod(shape), math.prod(shape[1:]), shape[0])[over]
+    return Scale(bits, values, over), shape
 
 
 def _slopes(shape: Shape, halves: int) -> tuple[nn.Module, Shape]:
@@ -155,11 +162,11 @@ KINDS: dict[str, Kind] = {
     "avg": Kind(5, ("window",), _pool(nn.AvgPool2d)),
     "bytes": Kind(6, (), _bytes),
     "deskew": Kind(7, (), _deskew),
-    "scale": Kind(9, ("bits",), _scale),
+    "scale": Kind(9, ("bits", "over"), _scale),
     "slopes": Kind(10, ("halves",), _slopes),
     "fold": Kind(11, ("halves",), _fold),
-    "colours": Kind(12, ("cell", "bits", "floor"), _colours),
-    "gradients": Kind(8, ("bins", "cell", "stride", "shift"), _gradients),
+    "colours": Kind(12, ("cell", "bits", "floor", "even", "views"), _colours),
+    "gradients": Kind(8, ("bins", "cell", "stride", "shift", "power"), _gradients),
 }
 _FORM = re.compile(r"net:([1-9]\d{0,4})x([1-9]\d{0,4})x([1-9]\d{0,4})((?:,[a-z]+(?:-\d{1,5})*)+)")
 

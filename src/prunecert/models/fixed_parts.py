@@ -18,18 +18,20 @@ class FixedPart(nn.Module):
 
 class Scale(FixedPart):
     """Every row to a mean size of 2^bits: floor(x · N · 2^bits / Σ|x|) over the N = `values` of a
-    row; a row of zeros stays zero. Any shape (n, …), in the dtype of x: exact in float64."""
+    row; a row of zeros stays zero. Any shape (n, …), in the dtype of x: exact in float64.
 
-    def __init__(self, bits: int, values: int) -> None:
+    `over` 1 does so for each channel of a picture (N is H · W), 2 for each place (N is C).
+    """
+
+    def __init__(self, bits: int, values: int, over: int = 0) -> None:
         super().__init__()
-        self.bits, self.values = bits, values
+        self.bits, self.values, self.over = bits, values, over
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.flatten(1)
-        sizes = rows.abs().sum(1, keepdim=True)
-        exact = rows * (self.values * 2**self.bits) / torch.where(sizes > 0, sizes, 1.0)
-        floored = exact + (exact.floor() - exact).detach()
-        return floored.reshape(x.shape)
+        axes = (tuple(range(1, x.ndim)), (2, 3), (1,))[self.over]
+        sizes = x.abs().sum(axes, keepdim=True)
+        exact = x * (self.values * 2**self.bits) / torch.where(sizes > 0, sizes, 1.0)
+        return exact + (exact.floor() - exact).detach()
 
 
 class Slopes(FixedPart):

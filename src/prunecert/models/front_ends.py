@@ -87,26 +87,26 @@ class Gradients(FrontEnd):
     (n, C, H, W) bytes → (n, C · bins, H', W'). Derivatives are central differences in
     `bins` directions (Dalal and Triggs 2005 have the histogram); each is summed over cell × cell
     pixels with weights that fall off linearly, every `stride` pixels, and divided by 2^shift
-    (floored).
+    (floored); `power` 2 squares it before.
     """
 
-    def __init__(self, bins: int, cell: int, stride: int, shift: int) -> None:
+    def __init__(self, bins: int, cell: int, stride: int, shift: int, power: int = 1) -> None:
         super().__init__()
-        self.bins, self.stride, self.shift = bins, stride, shift
+        self.bins, self.stride, self.shift, self.power = bins, stride, shift, power
         angles = [2 * math.pi * k / bins for k in range(bins)]
         self.directions = [
             (round(DIRECTION * math.cos(a)), round(DIRECTION * math.sin(a))) for a in angles
         ]
         self.slope = [min(i + 1, cell - i) for i in range(cell)]
         steepest = max(abs(c) + abs(s) for c, s in self.directions)
-        self.largest = (255 * steepest * sum(self.slope) ** 2) >> shift
+        self.largest = ((255 * steepest) ** power * sum(self.slope) ** 2) >> shift
 
     def forward(self, images: Tensor) -> Tensor:
         padded = functional.pad(images.double(), (1, 1, 1, 1))
         across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
         down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
         found = [
-            pooled(functional.relu(c * across + s * down), self.slope, self.stride)
+            pooled(functional.relu(c * across + s * down) ** self.power, self.slope, self.stride)
             for c, s in self.directions
         ]
         together = torch.stack(found, 2).flatten(1, 2)  # channel major, direction minor
@@ -131,22 +131,26 @@ class Colours(FrontEnd):
     2 · cell pixels, colours count twice, and divided by `floor` plus the mean gradient of
     brightness around (5 × 5 places), times 2^bits. Then 2^bits / 256 of the three means themselves,
     brightness about its middle, colours twice, half-rectified.
+
+    `even` 0 leaves gradients as they are, in the unit of the three means; `views` 1 leaves out the
+    mirror image.
     """
 
-    def __init__(self, cell: int, bits: int, floor: int) -> None:
+    def __init__(self, cell: int, bits: int, floor: int, even: int = 1, views: int = 2) -> None:
         super().__init__()
         self.cell, self.bits, self.floor = cell, bits, floor
+        self.even, self.views = even, views
         self.slope = [min(i + 1, 2 * cell - i) for i in range(2 * cell)]
         self.mass = sum(self.slope) ** 2
         # brightness: at most all 200 gradients of the mean it is divided by; colours: 2 · 7 · 2040
-        self.largest = max(200 << bits, (28560 << bits) // floor + 1)
+        self.largest = max(200 << bits, (28560 << bits) // (floor if even else 256) + 1)
         # what is divided (a pooled gradient times 200 · 2^bits), and what it is divided by
         self.largest_number = self.mass * max(28560 * (200 << bits), 867000 + 200 * floor)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.double()
-        both = [self._features(x), self._features(x.flip(3))]
-        return torch.cat(both, 2).to(images.dtype)
+        seen = (x, x.flip(3))[: self.views]
+        return torch.cat([self._features(view) for view in seen], 2).to(images.dtype)
 
     def _features(self, x: Tensor) -> Tensor:
         red, green, blue = x[:, :1], x[:, 1:2], x[:, 2:]
@@ -154,13 +158,18 @@ class Colours(FrontEnd):
         turned = _directional(light)
         bright = self._pooled(torch.cat([turned.relu(), (-turned).relu()], 1))
         colour = self._pooled(torch.cat([_directional(first), _directional(second)], 1).abs())
-        around = functional.pad(bright.sum(1, keepdim=True), (2, 2, 2, 2), mode="replicate")
-        energy = pooled(around, [1] * 5, 1) + 200 * self.floor * self.mass
-        gradients = torch.cat([bright, 2 * colour], 1) * (200 << self.bits) / energy
+        gradients = torch.cat([bright, 2 * colour], 1)
+        # tensors: by a plain number CUDA would multiply with the rounded reciprocal
+        unit = x.new_tensor(256 * self.mass)
+        if self.even:
+            around = functional.pad(bright.sum(1, keepdim=True), (2, 2, 2, 2), mode="replicate")
+            energy = pooled(around, [1] * 5, 1) + 200 * self.floor * self.mass
+            gradients = gradients * (200 << self.bits) / energy
+        else:
+            gradients = gradients * 2**self.bits / unit
         patches = self._pooled(torch.cat([light - 510, 2 * first, 2 * second], 1))
         patches = torch.cat([patches.relu(), (-patches).relu()], 1) * 2**self.bits
-        # a tensor: by a plain number CUDA would multiply with the rounded reciprocal
-        patches = patches / patches.new_tensor(256 * self.mass)
+        patches = patches / unit
         return torch.cat([gradients, patches], 1).floor()
 
     def _pooled(self, maps: Tensor) -> Tensor:
