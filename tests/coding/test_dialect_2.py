@@ -6,6 +6,7 @@ The codes themselves are in `test_structured_masks`, `test_free_masks`, `test_ru
 
 import contextlib
 import itertools
+import json
 import math
 import tracemalloc
 from pathlib import Path
@@ -126,7 +127,8 @@ GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*/*/network.bin"))
 @pytest.mark.parametrize("file", GOLDEN, ids=lambda p: p.parent.name)
 def test_files_of_the_first_dialects_are_what_they_were(file):
     """Byte for byte; and an encoder left alone writes no more than they have."""
-    module = build("mlp:64-12-10")
+    spec = json.loads((file.parent / "certificate.json").read_text())["model"]["spec"]
+    module = build(spec)
     slots = [TensorSpec(n, tuple(t.shape), t.dtype) for n, t in module.state_dict().items()]
     groups, data = layer_view(module).groups, file.read_bytes()
     found = decode_network(data, slots, groups)
