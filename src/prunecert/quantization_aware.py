@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +80,7 @@ class QuantizationAware(nn.Module):
     ) -> None:
         super().__init__()
         self.precisions, self.n = precisions, n
-        self.network = plain(deepcopy(module))
+        self.network = plain(module)
         if start is not None:
             self.network.load_state_dict(dict(start))
         self._shapes = {name: (t.shape, t.dtype) for name, t in self.network.state_dict().items()}

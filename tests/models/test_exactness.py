@@ -319,3 +319,18 @@ def test_weights_without_a_grid_in_a_deep_chain():
         parameter.data.fill_(0.1)
     assert "bits" in why_inexact(network, True)
     assert not is_exactly_what_it_computes(network, images(0, (1, 2, 2)))
+
+
+def test_a_part_that_stands_twice_counts_twice():
+    """255 · (2^23 + 1)^2 does not fit; named_children shows the shared layer once."""
+    shared = nn.Linear(1, 1, bias=False)
+    shared.weight.data.fill_(2.0**23 + 1)
+    assert why_inexact(nn.Sequential(Bytes(), shared), True) is None
+    assert why_inexact(nn.Sequential(Bytes(), shared, shared), True) is not None
+
+
+def test_hooks_may_compute_anything():
+    network = nn.Sequential(Bytes(), nn.ReLU())
+    assert why_inexact(network, True) is None
+    network[1].register_forward_hook(lambda module, inputs, output: output / 3)
+    assert why_inexact(network, True) is not None

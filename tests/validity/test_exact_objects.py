@@ -165,3 +165,15 @@ def test_exactness_without_its_assumption_and_the_other_way_round(exact, data, t
 def test_a_changed_object_is_no_certificate(exact, data, tmp_path):
     text = AS_EXACT.replace("float64", "float16")
     assert "object" in verify(forged(exact, tmp_path / "F", object=text), data=data).sentence
+
+
+def test_fixed_parts_in_a_network_of_ones_own_are_not_called_exact(data):
+    """Their promises were checked for the sizes of a `net:` name only."""
+    torch.manual_seed(0)
+    module = build(CHAIN)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(parameter.sign() / 4)
+    named = Network(architecture(CHAIN), module.state_dict(), CHAIN)
+    assert certify(named, data).record.object == AS_EXACT
+    assert certify(network_of(module), data).record.object == AS_CODED

@@ -20,6 +20,7 @@ from prunecert.data import Sample, equal_rows, refuse_shared
 from prunecert.inversions import round_up
 from prunecert.measuring import TOLERANCE, Outputs
 from prunecert.models.exactness import why_inexact
+from prunecert.models.fixed_parts import FixedPart
 from prunecert.progress import Stage, quiet
 from prunecert.results import evidence_bytes
 from prunecert.types import ClassCounts, Counts, Disagreements, InputError, PairedOutcomes
@@ -174,8 +175,15 @@ def certify_holdout(
 
 
 def is_exact(network: Network, sample: Sample) -> bool:
-    """True where no sum of evaluating it on such inputs in float64 can be rounded."""
-    return why_inexact(network.module(), bool(getattr(sample.rows, "scaled", False))) is None
+    """True where no sum of evaluating it on such inputs in float64 can be rounded.
+
+    Fixed parts keep their promises for the sizes that a `net:` name was checked for, so a network
+    that a user built of them is not called exact.
+    """
+    module = network.module()
+    if network.architecture.declared and any(isinstance(m, FixedPart) for m in module.modules()):
+        return False
+    return why_inexact(module, bool(getattr(sample.rows, "scaled", False))) is None
 
 
 def _second(method: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from prunecert.models.fixed_parts import Fold, Scale, Slopes
 from prunecert.models.front_ends import Bytes, FrontEnd
+from prunecert.models.trace import is_plain
 
 LIMIT = 2**53
 LEAST_UNIT, LARGEST_UNIT = -1022, 970  # times numbers below LIMIT: normal and finite in float64
@@ -42,11 +43,12 @@ def why_inexact(network: nn.Module, byte_images: bool) -> str | None:
     `byte_images`: inputs are float32 k/255 for integers k from 0 to 255, as images of bytes are
     delivered. A network that begins with `Bytes` makes them so itself.
     """
-    if type(network) is not nn.Sequential:
-        return "the network is not a Sequential of known parts"
+    if type(network) is not nn.Sequential or not all(is_plain(m) for m in network.modules()):
+        return "the network is not a Sequential of known parts, without hooks"
     values = Fixed(2**-_BYTE_UNIT, _BYTE_UNIT) if byte_images else None
     try:
-        for name, part in network.named_children():
+        for name, part in network._modules.items():  # a part that stands twice counts twice
+            assert part is not None
             values = _after(name, part, values)
     except Inexact as reason:
         return str(reason)

@@ -188,7 +188,7 @@ def _directional(maps: Tensor) -> Tensor:
 def without_front_end(module: nn.Module) -> tuple[nn.Module | None, nn.Module]:
     """The leading fixed parts of a Sequential, if any, and what follows them: the tensors of the
     latter have the names they have in `module`."""
-    parts = list(module.named_children()) if type(module) is nn.Sequential else []
+    parts = list(module._modules.items()) if type(module) is nn.Sequential else []
     count = next((i for i, (_, p) in enumerate(parts) if not isinstance(p, FixedPart)), 0)
     if not count:
         return None, module
