@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mutants import MUTANTS, copied, killed, run
-
-pytestmark = pytest.mark.slow
+from mutants import MUTANTS, ROOT, copied, killed, run
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +12,15 @@ def copy(tmp_path_factory):
     return copied(tmp_path_factory.mktemp("mutants"))
 
 
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+def test_each_planted_error_has_one_place_and_its_tests(mutant):
+    source = (ROOT / "src" / "prunecert" / mutant.file).read_text()
+    assert source.count(mutant.old) == 1
+    assert mutant.new not in (mutant.old, "")
+    assert all((ROOT / "tests" / test).exists() for test in mutant.tests.split())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_a_planted_error_is_killed(mutant, copy):
     assert run(copy, mutant.tests.split()) == 0, "the tests fail without it"

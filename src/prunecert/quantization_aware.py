@@ -30,8 +30,7 @@ KINDS = ("linear", "conv")  # layers whose weight has its output units first
 NONZERO_BITS = 6.0  # about what one more nonzero costs: its place and its sign
 BIAS_LEVELS = 7
 BIAS_STEPS = 4  # grid steps of a bias in one standard deviation of what it is added to
-FIRST_LATENT = {1: 0.7}  # standard deviation of latent values, by levels: half round to zero …
-FIRST_LATENTS = 1.0  # … and of more levels
+FIRST_LATENT, FIRST_LATENTS = 0.7, 1.0  # standard deviations of latent values: of one level, more
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class QuantizationAware(nn.Module):
         self.log_temperature = nn.Parameter(torch.zeros(()))
         generator = torch.Generator().manual_seed(precisions.seed)
         self._levels: list[tuple[nn.Module, _Levels]] = []
-        spread = FIRST_LATENT.get(precisions.levels, FIRST_LATENTS)
+        spread = FIRST_LATENT if precisions.levels == 1 else FIRST_LATENTS
         for layer in layers:
             owner = self.network.get_submodule(layer.module)
             weight = owner.weight.detach()

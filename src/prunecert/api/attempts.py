@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+# where the weights of a candidate come from
+GIVEN, FINE_TUNED, TRAINED, REFINED = "as given", "fine-tuned", "trained", "refined"
+
 ROUNDS = ((0.4, 0.04, 20), (0.6, 0.08, 50), (0.85, 0.2, 120))
 # (until this share of the budget, share of one candidate, most epochs by those of the first)
 LEAST_REFINING = 0.03  # share of the budget that makes a coordinate search worth while
@@ -121,17 +124,15 @@ def next_settings(
     return None
 
 
-def next_refined(
-    attempts: Sequence[Attempt], budget: float, given: str, refined: str
-) -> tuple[Attempt, float] | None:
+def next_refined(attempts: Sequence[Attempt], budget: float) -> tuple[Attempt, float] | None:
     """The next candidate for a coordinate search and the seconds left for it: the best one not yet
     searched, as long as there is time and it is near the best of all."""
     left = budget - sum(a.seconds for a in attempts)
-    done = {replace(a.settings, origin="") for a in attempts if a.settings.origin == refined}
+    done = {replace(a.settings, origin="") for a in attempts if a.settings.origin == REFINED}
     open_ones = [
         a
         for a in attempts
-        if a.settings.origin not in (given, refined) and replace(a.settings, origin="") not in done
+        if a.settings.origin not in (GIVEN, REFINED) and replace(a.settings, origin="") not in done
     ]
     if not open_ones or left < LEAST_REFINING * budget:
         return None

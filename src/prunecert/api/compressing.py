@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from prunecert import measuring
 from prunecert.api import coded
 from prunecert.api.attempts import (
+    FINE_TUNED,
+    GIVEN,
+    REFINED,
+    TRAINED,
     Attempt,
     Settings,
     best_of,
@@ -59,7 +63,6 @@ FIRST_EPOCHS, FIRST_STEPS = 2, 200  # of the candidate that tells how long an ep
 CALIBRATION_ROWS = 512
 FEATURE_BATCH = 1000
 MAX_BATCH, BATCHES_PER_EPOCH, MIN_BATCH = 200, 20, 16
-GIVEN, FINE_TUNED, TRAINED, REFINED = "as given", "fine-tuned", "trained", "refined"
 SEARCH = ".search"  # what is added to the name of the folder
 
 
@@ -82,7 +85,7 @@ class Search:
     """What all candidates share."""
 
     model: Architecture
-    trunk: nn.Module  # what is trained: the model without its front end
+    trunk: Architecture  # what is trained and counted: the model without its front end
     sample: Sample
     held: Held | None  # None where the sample does not fit into memory
     start: Network | None
@@ -145,7 +148,7 @@ def compress_network(
         tensors, seconds = _candidate(search, settings, run, len(attempts) + 1)
         attempts.append(_attempt(search, settings, tensors, seconds))
         run.write(ATTEMPTS, table(attempts))
-    while search.held and (chosen := next_refined(attempts, budget, GIVEN, REFINED)):
+    while search.held and (chosen := next_refined(attempts, budget)):
         settings, tensors, seconds = _refined(search, *chosen, run)
         attempts.append(_attempt(search, settings, tensors, seconds))
         run.write(ATTEMPTS, table(attempts))
@@ -175,11 +178,12 @@ def _search(
     inputs, labels = batches_of(sample, MAX_BATCH, 0)
     front, trunk = without_front_end(model.module)
     if labels is None:
-        return Search(model, model.module, sample, None, start, delta, options)
+        return Search(model, model, sample, None, start, delta, options)
     assert isinstance(inputs, Tensor)
     if front is not None:
         inputs = _features(front, inputs, sample, options)
-    return Search(model, trunk, sample, Held(sample.name, inputs, labels), start, delta, options)
+    held = Held(sample.name, inputs, labels)
+    return Search(model, architecture(trunk), sample, held, start, delta, options)
 
 
 @torch.no_grad()
@@ -227,7 +231,7 @@ def _candidate(
         else batches_of(sample, batch_size, settings.seed)
     )
     module = QuantizationAware(
-        search.trunk,
+        search.trunk.module,
         Precisions(settings.levels, settings.price, settings.units or None, settings.seed),
         next(iter((search.held or sample).batches(CALIBRATION_ROWS)))[0],
         sample.n,
@@ -280,7 +284,7 @@ def _refined(
     before, settings = time.monotonic(), replace(best.settings, origin=REFINED)
     tensors, _ = _candidate(search, best.settings, run, 0)
     kept = active_units(search.model.view, tensors)
-    network = architecture(search.trunk).build(tensors)
+    network = search.trunk.build(tensors)
     narrow(network, kept)
     with search.options.stage("changing single weights", 0) as tick:
         coordinate_search(
@@ -314,8 +318,7 @@ def _attempt(
         network, search.sample, search.delta, options.batch_size, options.device, options.stage
     )
     decoded = model.decode(best.network.data).tensors
-    counted = architecture(search.trunk) if search.held else model
-    counting = counted.build(decoded)
+    counting = search.trunk.build(decoded)
     narrow(counting, active_units(model.view, decoded))  # the same function, faster
     found = measuring.run(
         counting,
