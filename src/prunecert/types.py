@@ -159,6 +159,66 @@ class Cushions:
     sample: str = ""
 
 
+@dataclass(frozen=True)
+class Losses:
+    """A loss of every sample, shape (n,), each in [low, high]; `loss` is its name."""
+
+    values: NDArray[np.float64]
+    low: float
+    high: float
+    loss: str = ""
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class Gibbs:
+    """Errors (N,) of N independent weight draws from a posterior, each over all `n` samples, and
+    KL(posterior ‖ prior) in nats."""
+
+    errors: NDArray[np.int64]
+    n: int
+    kl_nats: float
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class SingleDraw:
+    """Errors of one network drawn from a posterior, and ln(dQ/dP) of its weights in nats."""
+
+    errors: int
+    n: int
+    log_ratio_nats: float
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A network rebuilt from `size` of n samples and a message of `message_bits` bits; `errors`
+    are among the n − size others."""
+
+    size: int
+    errors: int
+    n: int
+    message_bits: float = 0.0
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class LanguageLosses:
+    """Mean loss in bits per token over n units, of p' = (1 − mixing)·p + mixing/vocabulary.
+
+    `mixing` is one of `mixings` values fixed beforehand; `unit` says what the n units are.
+    """
+
+    mean_bits: float
+    mixing: float
+    mixings: int
+    vocabulary: int
+    n: int
+    unit: str
+    sample: str = ""
+
+
 Evidence = Mapping[str, Any]  # part name (lower-case class name) → part
 
 PARTS: dict[str, type] = {
@@ -173,6 +233,11 @@ PARTS: dict[str, type] = {
         ClassCounts,
         PruningCurve,
         Cushions,
+        Losses,
+        Gibbs,
+        SingleDraw,
+        Compressed,
+        LanguageLosses,
     )
 }
 
