@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STRICT := src/prunecert/types.py src/prunecert/inversions.py src/prunecert/bounds \
-	src/prunecert/coding src/prunecert/certificate.py
+	src/prunecert/coding src/prunecert/certificate
 
 .PHONY: demo test test-slow test-ui check mutants verify-certificates clean
 

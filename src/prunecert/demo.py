@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from prunecert.api import architecture, measure, open_source, sample_of
-from prunecert.api.certification import Options, certify_code, outputs_of
+from prunecert.api.certification import certify_code
+from prunecert.api.counting import Options, outputs_of
 from prunecert.api.issuing import Issued
 from prunecert.api.ladder import Pruning, ladder
 from prunecert.api.networks import Network

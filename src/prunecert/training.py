@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from prunecert.data.splits import UNKNOWN
 from prunecert.models.loading import outputs as network_outputs
+from prunecert.models.tokens import token_outputs
 from prunecert.pruning.masks import hold_masks
 from prunecert.types import InputError
 
@@ -82,11 +84,15 @@ class TrainLog:
 
 
 def mean_cross_entropy(outputs: Tensor, labels: Tensor, module: nn.Module) -> Tensor:
-    """The default objective; InputError for a label that the network has no output for."""
-    if (largest := int(labels.max())) >= outputs.shape[1]:
+    """The default objective, over samples or tokens; InputError for a label that the network has no
+    output for."""
+    if (largest := int(labels.max())) >= outputs.shape[-1]:
         raise InputError(
-            f"the training sample: label {largest} but the network has {outputs.shape[1]} outputs"
+            f"the training sample: label {largest} but the network has {outputs.shape[-1]} outputs"
         )
+    if outputs.ndim == 3:  # documents: only places that the model reads and that have a next token
+        read = labels[:, : outputs.shape[1]]
+        return cross_entropy(outputs.flatten(0, 1), read.flatten(), ignore_index=UNKNOWN)
     return cross_entropy(outputs, labels)
 
 
@@ -118,7 +124,8 @@ def train(
     `inputs` is a tensor (n, …) with int64 `labels` (n,), shuffled anew each epoch; uint8 inputs are
     scaled to x/255 batch by batch. Or it is a function of the epoch number that yields batches
     (inputs, labels), handed to the module untouched; then `labels` and `batch_size` are unused, and
-    `steps` counts iterations unless an epoch's batches have a length.
+    `steps` counts iterations unless an epoch's batches have a length. Labels (n, T) are of the
+    tokens of documents, UNKNOWN behind their end, and go with scores (n, T, vocabulary).
     `masks` (True = kept) are held by `hold_masks`: what they remove stays exactly zero.
     `on_checkpoint` gets a `TrainState` of its own every `checkpoint_every` steps; with it as
     `resume` and the same other arguments, the run continues bit for bit.
@@ -171,7 +178,8 @@ def train(
             batch, targets = (_on(device, part) for part in next(stream))
             for group in updates.param_groups:
                 group["lr"] = rate * SCHEDULES[schedule]((step - 1) / total)
-            loss = objective(network_outputs(module, batch, "the training sample"), targets, module)
+            scored = network_outputs if targets.ndim == 1 else token_outputs
+            loss = objective(scored(module, batch, "the training sample"), targets, module)
             updates.zero_grad()
             loss.backward()
             updates.step()

@@ -160,6 +160,54 @@ class Cushions:
 
 
 @dataclass(frozen=True)
+class Chain:
+    """A chain of L linear layers and ReLU as matrices alone (THEORY 2.13); norms rounded up.
+
+    Biases are lifted into the matrices: [[A, b], [0, 1]], [A, b] at the last layer that has one,
+    input (x, 1). `frobenius_norm` (L − 1,) is of the hidden matrices, `last_row_norm` the largest
+    l2 norm of a row of the last. `input_bound`: ‖x‖₂ (lifted) of every x in [0, 1]^p, sqrt(p) or
+    sqrt(p + 1), never the largest of the sample; all inputs of `sample` were seen to be in it.
+    """
+
+    frobenius_norm: NDArray[np.float64]
+    last_row_norm: float
+    input_bound: float
+    classes: int
+    sample: str = ""
+
+
+@dataclass(frozen=True)
+class WeightMeasures:
+    """What the measures of arXiv:2010.11924 read of a network, batch normalisation folded in.
+
+    Arrays have shape (L,), one entry per weight matrix, input side first. `spectral_norm` is of
+    the kernel as a matrix (out, in·kh·kw); `operator_norm` an upper bound on the norm of the
+    layer's linear map. `distance_…`: the same of w − w⁰, w⁰ the initial weights. `degrees`: inputs
+    (pixels with all their channels) that one output of the layer reads; `pixel_norm`: the largest
+    root mean square norm of such an input over `sample`. `sigma_estimate`: Gaussian noise on all
+    parameters that costs a tenth of the accuracy; `magnitude_sigma_estimate`: noise of variance
+    sigma²w² + 1e-6; both by seeded search over a subsample. `magnitude_log_sum`: the sum over
+    weights of ln(1e-6 + sigma²(w − w⁰)²) for the latter. None: not known or not defined here.
+    """
+
+    names: tuple[str, ...]
+    parameters: int  # entries of the weight matrices
+    frobenius_norm: NDArray[np.float64]
+    spectral_norm: NDArray[np.float64]
+    operator_norm: NDArray[np.float64] | None = None
+    distance_frobenius_norm: NDArray[np.float64] | None = None
+    distance_spectral_norm: NDArray[np.float64] | None = None
+    distance_operator_norm: NDArray[np.float64] | None = None
+    degrees: NDArray[np.int64] | None = None
+    pixel_norm: float | None = None
+    path_norm: float | None = None  # sum over paths of the product of squared weights
+    sigma_estimate: float | None = None
+    magnitude_sigma_estimate: float | None = None
+    magnitude_log_sum: float | None = None
+    sample: str = ""
+
+
+@dataclass(frozen=True)
 class Losses:
     """A loss of every sample, shape (n,), each in [low, high]; `loss` is its name."""
 
@@ -233,6 +281,8 @@ PARTS: dict[str, type] = {
         ClassCounts,
         PruningCurve,
         Cushions,
+        Chain,
+        WeightMeasures,
         Losses,
         Gibbs,
         SingleDraw,

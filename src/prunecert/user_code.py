@@ -1,4 +1,4 @@
-"""A user's own function, named on the command line as `file.py:function` or `module:function`.
+"""A user's own function or list, named on the command line as `file.py:name` or `module:name`.
 
 Running it runs the user's code: only what the user typed is ever loaded here.
 """
@@ -42,17 +42,8 @@ def load_function(spec: str) -> UserFunction:
 
     Raises InputError when the file or module cannot be imported or has no such function.
     """
+    module, folder = _import(spec)
     source, _, name = spec.rpartition(":")
-    path = Path(source)
-    is_file = source.endswith(".py")
-    if is_file and not path.is_file():
-        raise InputError(f"{path}: no such file (wanted for {spec})")
-    folder = path.resolve().parent if is_file else Path.cwd()
-    try:
-        with on_path(folder):
-            module = _run_file(path) if is_file else importlib.import_module(source)
-    except Exception as error:  # the user's code may raise anything
-        raise InputError(f"{spec}: cannot import {source}: {in_one_line(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise InputError(f"{spec}: {source} has no function '{name}'")
@@ -60,6 +51,33 @@ def load_function(spec: str) -> UserFunction:
         raise InputError(f"{spec}: its module has no source file, so it cannot be identified")
     digest = hashlib.sha256(Path(file).read_bytes() + f":{name}".encode()).hexdigest()
     return UserFunction(function, folder, digest)
+
+
+def load_object(spec: str) -> tuple[Any, Path]:
+    """Whatever `spec` names, and the folder that must be on `sys.path` while its code runs.
+
+    Raises InputError as `load_function` does.
+    """
+    module, folder = _import(spec)
+    source, _, name = spec.rpartition(":")
+    if not hasattr(module, name):
+        raise InputError(f"{spec}: {source} has no '{name}'")
+    return getattr(module, name), folder
+
+
+def _import(spec: str) -> tuple[ModuleType, Path]:
+    """The module that `spec` speaks of, run or imported, and the folder it was found from."""
+    source = spec.rpartition(":")[0]
+    path = Path(source)
+    is_file = source.endswith(".py")
+    if is_file and not path.is_file():
+        raise InputError(f"{path}: no such file (wanted for {spec})")
+    folder = path.resolve().parent if is_file else Path.cwd()
+    try:
+        with on_path(folder):
+            return _run_file(path) if is_file else importlib.import_module(source), folder
+    except Exception as error:  # the user's code may raise anything
+        raise InputError(f"{spec}: cannot import {source}: {in_one_line(error)}") from error
 
 
 def _run_file(path: Path) -> ModuleType:

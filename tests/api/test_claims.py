@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from prunecert.api.claims import CLAIMS, Terms, counts_of
+from prunecert.api.claims import CLAIMS, METHODS, Terms, counts_of
 from prunecert.api.selection import Criterion, selection_claim, walk
 from prunecert.inversions import round_up
 from prunecert.types import InputError
@@ -18,11 +18,19 @@ COUNTS = {
     "per-class": {"class_errors": [1, 0, 3], "class_sizes": [40, 0, 60]},
     "disagreement": {"errors": 12, "n": 500},
     "cost-of-pruning": {"worse": 9, "better": 4, "n": 500},
+    "bounded-loss": {"errors": 40, "n": 500, "loss": "brier", "mean": 0.08, "variance": 0.01},
+    "train-and-holdout": {"errors": 30, "n": 1000, "holdout_errors": 5, "holdout_n": 200},
+    "code-or-holdout": {"errors": 30, "n": 1000, "holdout_errors": 5, "holdout_n": 200},
+    "transfer-to-dense": {"errors": 30, "n": 1000, "count": 7, "inputs": 400},
+    "transfer-to-pruned": {"errors": 9, "n": 300, "count": 7, "inputs": 400},
+    "pac-bayes-kl": {"errors": 900, "n": 300, "draws": 100, "kl_nats": 7.5},
+    "single-draw": {"errors": 9, "n": 300, "log_ratio_nats": 7.5},
 }
 
 
 def terms(method: str, delta: float = 0.05, tried: int = 1) -> Terms:
-    return Terms(delta, 800 if method == "occam" else None, tried, k=2 if method == "top-k" else 1)
+    bits = 800 if METHODS[method].coded else None
+    return Terms(delta, bits, tried, k=2 if method == "top-k" else 1)
 
 
 @pytest.mark.parametrize("tried", [1, 2, 7])
@@ -62,6 +70,16 @@ def test_cost_of_pruning_splits_delta_over_both_sides():
     """No sample lost, none won: B̄(0, n, δ/2) − 0."""
     claim = CLAIMS["cost-of-pruning"]({"worse": 0, "better": 0, "n": 100}, Terms(0.05))
     assert claim.risk_bound == round_up(1 - 0.025 ** (1 / 100))
+
+
+def test_a_transfer_without_disagreement_adds_what_no_disagreement_leaves():
+    """Two closed forms at half of delta: 1 − (δ/2)^(1/m) and 1 − (δ/2 · 2^−bits)^(1/n)."""
+    counts = {"errors": 0, "n": 200, "count": 0, "inputs": 300}
+    inputs = 1 - 0.025 ** (1 / 300)
+    to_dense = CLAIMS["transfer-to-dense"](counts, Terms(0.05, 8))
+    assert to_dense.risk_bound == round_up(1 - (0.025 / 256) ** (1 / 200) + inputs)
+    to_pruned = CLAIMS["transfer-to-pruned"](counts, Terms(0.05))
+    assert to_pruned.risk_bound == round_up(1 - 0.025 ** (1 / 200) + inputs)
 
 
 # ----------------------------------------------------------------------------- selection

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kinds import KINDS
+from kinds import KINDS, POSTERIOR
 
 from prunecert.data import load_source, take
 
 
 @pytest.fixture(scope="session")
 def shelf(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one certificate per kind, each in a folder of that name, and small.npz."""
+    """A folder with one certificate per kind, each in a folder of that name, small.npz, and the
+    posterior that some are about."""
     from prunecert.cli.app import run
 
     place = tmp_path_factory.mktemp("shelf")
@@ -23,7 +24,7 @@ def shelf(workshop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = Path.cwd()
     os.chdir(place)
     try:
-        for kind, line in KINDS.items():
+        for kind, line in {"Q.safetensors": POSTERIOR, **KINDS}.items():
             words = shlex.split(line.format(shop=workshop))
             assert run([*words, "--out", kind, "--quiet"]) == 0, kind
     finally:

@@ -12,6 +12,11 @@ CERTIFY = "certify {shop}/W.safetensors --model mlp:64-16-10 --data small.npz"
 LADDER = " ".join(f"{{shop}}/ladder/{rung}.safetensors" for rung in ("0.5000", "0.8000", "0.9500"))
 SELECT = f"select {LADDER} --model mlp:64-16-10 --data small.npz"
 DENSE = "{shop}/dense/model.safetensors"
+POSTERIOR = (
+    f"posterior {{shop}}/W.safetensors --prior {DENSE} --model mlp:64-16-10 --data small.npz "
+    "--epochs 2"
+)
+DRAWN = "certify Q.safetensors --model mlp:64-16-10 --data small.npz --sample test"
 
 KINDS = {
     "occam": CERTIFY,
@@ -22,6 +27,15 @@ KINDS = {
     "per-class": f"{CERTIFY} --per-class",
     "disagreement": f"{CERTIFY} --disagreement {DENSE}",
     "cost-of-pruning": f"{CERTIFY} --max-drop {DENSE}",
+    "brier": f"{CERTIFY} --loss brier",
+    "confidence-tried": f"{CERTIFY} --loss confidence --tried 4 --delta 0.1",
+    "combined": f"{CERTIFY} --combined --tried 2",
+    "smaller": f"{CERTIFY} --smaller --second test[:50]",
+    "to-dense": f"{CERTIFY} --to-dense {DENSE}",
+    "from-dense": f"{CERTIFY} --from-dense {DENSE} --tried 2",
+    "gibbs": f"{DRAWN} --gibbs {DENSE} --draws 20",
+    "gibbs-tried": f"{DRAWN} --gibbs {DENSE} --draws 3 --tried 5",
+    "single-draw": f"{DRAWN} --single-draw {DENSE}",
     "fixed-sequence": f"{SELECT} {{shop}}/random/0.5000.safetensors --target-error 0.3",
     "simultaneous": f"{SELECT} --target-error 0.3 --correction simultaneous",
     "drop": f"{SELECT} --dense {DENSE} --max-drop 0.3",

@@ -49,8 +49,16 @@ def test_the_statement_is_one_sentence_with_its_numbers_in_full(document):
     said = document["statement"]
     assert said.endswith(").") and "\n" not in said and said.count(". ") == 0
     shares = [Decimal(word) / 100 for word in re.findall(r"([\d.]+) %", said)]
+    if document["quantity"].endswith(" loss"):
+        shares.append(Decimal(re.findall(r"of at most ([\d.]+) on", said)[0]))
     assert shares[:2] == [Decimal(str(document[name])) for name in ("confidence", "risk_bound")]
-    assert f"the {document['n']:,} samples {document['data']['sample']} of " in said
+    samples = f"the {document['n']:,} samples {document['data']['sample']} "
+    second = document["details"].get("second")
+    if second is None:
+        assert f"{samples}of " in said
+    else:
+        what = "inputs" if second["role"] == "unlabeled" else "samples"
+        assert f"{samples}and the {second['n']:,} {what} {second['sample']} of " in said
     assert f'"{document["data"]["source"]}"' in said
 
 
@@ -69,6 +77,19 @@ NAMED_BY = {
     "per-class": {"errors": 4321},
     "disagreement": {"errors": 4321},
     "cost-of-pruning": {"details.worse": 99, "details.better": 98},
+    "bounded-loss": {"details.mean": 0.25, "details.loss": "other"},
+    "train-and-holdout": {
+        "errors": 4321,
+        "code_bits": 77,
+        "details.holdout_errors": 99,
+        "details.second.n": 98,
+        "details.second.sample": "train[7:9]",
+    },
+    "code-or-holdout": {"errors": 4321, "code_bits": 77, "details.holdout_errors": 99},
+    "transfer-to-dense": {"errors": 4321, "code_bits": 77, "details.count": 99},
+    "transfer-to-pruned": {"errors": 4321, "details.count": 99, "details.second.role": "holdout"},
+    "pac-bayes-kl": {"errors": 4321, "details.draws": 99, "details.kl_nats": 7.25},
+    "single-draw": {"errors": 4321, "details.log_ratio_nats": -7.25},
     "fixed-sequence": {"details.accepted": 9, "details.networks": 99},
     "simultaneous": {"details.accepted": 9, "details.networks": 99},
 }
@@ -119,6 +140,48 @@ def exact_bound(document: dict[str, Any]) -> mpf:
                 TWINS["holdout"](errors=row["errors"], n=row["n"], delta=share / len(rows))
                 for row in rows
             )
+        case "bounded-loss":
+            mean, variance = details["mean"], details["variance"]
+            return TWINS["bounded-loss"](
+                empirical_risk=mean, variance=variance, n=n, bits=0, delta=share
+            )
+        case "train-and-holdout":
+            bits = document["code_bits"] + document["selection_bits"]
+            more = {name: details[name] for name in ("holdout_errors", "holdout_n")}
+            return TWINS["train-and-holdout"](
+                errors=errors, n=n, bits=bits, delta=document["delta"], **more
+            )
+        case "code-or-holdout":
+            half = mpf(document["delta"]) / 2
+            bits = document["code_bits"] + document["selection_bits"]
+            more = {"errors": details["holdout_errors"], "n": details["holdout_n"]}
+            code = TWINS["occam"](errors=errors, n=n, bits=bits, delta=half)
+            return min(code, TWINS["holdout"](**more, delta=half))
+        case "transfer-to-dense":
+            half = mpf(document["delta"]) / 2
+            bits = document["code_bits"] + document["selection_bits"]
+            first = TWINS["occam"](errors=errors, n=n, bits=bits, delta=half)
+            return first + TWINS["disagreement"](
+                count=details["count"], n=details["inputs"], delta=half
+            )
+        case "transfer-to-pruned":
+            first = TWINS["holdout"](errors=errors, n=n, delta=share / 2)
+            return first + TWINS["disagreement"](
+                count=details["count"], n=details["inputs"], delta=share / 2
+            )
+        case "pac-bayes-kl":
+            draws, nats = details["draws"], details["kl_nats"]
+            sampling = mpf(document["delta_ledger"][0]["delta"])
+            gibbs = TWINS["gibbs-sampled"](
+                empirical_risk=errors / (n * draws), draws=draws, delta=sampling
+            )
+            assert 0 <= details["gibbs_risk"] - gibbs < mpf("1.01e-6")
+            return TWINS["pac-bayes-kl"](
+                empirical_risk=details["gibbs_risk"], kl_nats=nats, n=n, delta=share - sampling
+            )
+        case "single-draw":
+            ratio = details["log_ratio_nats"]
+            return TWINS["single-draw"](errors=errors, n=n, log_ratio_nats=ratio, delta=share)
     raise AssertionError(document["method"])
 
 

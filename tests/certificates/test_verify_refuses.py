@@ -48,7 +48,7 @@ def remembered() -> dict[str, Callable[..., Any]]:
 @pytest.fixture
 def refusal(folder, shelf, workshop, remembered, monkeypatch) -> Check:
     """The sentence with which verify refuses the folder now; None where it is valid."""
-    for module in ("recounting", "verification"):
+    for module in ("recounting", "network_check"):
         monkeypatch.setattr(f"prunecert.api.{module}.TWINS", remembered)
     source = None
     if not folder.name.startswith("predictions"):

@@ -16,8 +16,8 @@ from test_interruption import interrupted, started, wait_for
 
 from prunecert.api import architecture, compressing, sample_of, verify
 from prunecert.api.attempts import Attempt, Settings, best_of, read_attempts
-from prunecert.api.certification import Options
 from prunecert.api.compressing import compress_network
+from prunecert.api.counting import Options
 from prunecert.progress import Stage, Tick, quiet
 from workshop import certificate, fits, tree
 

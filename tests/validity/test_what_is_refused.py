@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prunecert.api import architecture, certify, select
 from prunecert.api.certification import certify_holdout
+from prunecert.api.claims import METHODS
 from prunecert.api.networks import Network, open_network
 from prunecert.bounds.table import evaluate_all
 from prunecert.data import FiniteWorld, load_source, take
@@ -176,15 +177,23 @@ def _digits() -> tuple[Tensor, Tensor]:
 # --------------------------------------------------------------------------- evidence
 
 
+TWO_SAMPLES = {"train-and-holdout", "code-or-holdout", "occam", "occam-kl", "holdout"}
+
+
 @pytest.mark.parametrize(
     ("method", "stated"),
     [
-        ("occam", {"occam", "occam-kl"}),
+        ("occam", {"occam", "occam-kl", "compression-theorem"}),
         ("holdout", {"holdout"}),
         ("top-k", {"top-k"}),
         ("per-class", {"per-class"}),
         ("disagreement", {"disagreement"}),
         ("cost-of-pruning", {"cost-of-pruning", "labelled-transfer"}),
+        ("bounded-loss", {"bounded-loss", "hoeffding-bentkus", "empirical-bernstein"}),
+        ("train-and-holdout", TWO_SAMPLES),
+        ("code-or-holdout", TWO_SAMPLES),
+        ("transfer-to-dense", {"transfer-to-dense", "occam", "occam-kl", "disagreement"}),
+        ("transfer-to-pruned", {"transfer-to-pruned", "disagreement"}),
         ("select", set()),
     ],
 )
@@ -194,9 +203,12 @@ def test_evidence_supports_its_own_statement_and_no_other(ladder, tmp_path, meth
     if method == "select":
         issued = select(ladder, "digits", target_error=0.5).issued
     else:
-        two = method in ("disagreement", "cost-of-pruning")
-        dense, k = (ladder[0] if two else None), (2 if method == "top-k" else 1)
-        issued = certify(ladder[-1], "digits", method=method, dense=dense, k=k)
+        dense, k = (
+            (ladder[0] if METHODS[method].compared else None),
+            (2 if method == "top-k" else 1),
+        )
+        loss = "brier" if method == "bounded-loss" else ""
+        issued = certify(ladder[-1], "digits", method=method, dense=dense, k=k, loss=loss)
     parts, _ = read_evidence(issued.write(tmp_path / method) / "evidence.npz")
     found = evaluate_all(parts, 0.05)
     assert {result.name for result in found if isinstance(result, Certificate)} == stated

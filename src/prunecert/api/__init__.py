@@ -12,13 +12,15 @@ from typing import Any
 from torch import nn
 
 from prunecert.api.attempts import Attempt
-from prunecert.api.certification import Options, certify_code, certify_holdout
-from prunecert.api.claims import role_of
+from prunecert.api.certification import certify_code, certify_holdout
+from prunecert.api.claims import method_of
 from prunecert.api.compressing import compress_network
+from prunecert.api.counting import Options
 from prunecert.api.evidence import measure
 from prunecert.api.issuing import Issued
 from prunecert.api.ladder import prune
 from prunecert.api.networks import Network, architecture, network_of
+from prunecert.api.posteriors import DRAWS, certify_draws, unseen_by
 from prunecert.api.runs import Recipe, fit
 from prunecert.api.samples import (
     compared_with,
@@ -27,10 +29,13 @@ from prunecert.api.samples import (
     sample_of,
     test_sample,
     training_sample,
+    two_samples_of,
 )
 from prunecert.api.selection import Selection
 from prunecert.api.selection import select as select_networks
+from prunecert.api.two_samples import certify_from_two
 from prunecert.api.verification import Verdict, verify
+from prunecert.types import InputError
 
 __all__ = [
     "Attempt",
@@ -58,7 +63,11 @@ def certify(
     method: str = "occam",
     sample: str | None = None,
     dense: nn.Module | Network | None = None,
+    second: str | None = None,
     k: int = 1,
+    loss: str = "",
+    prior: nn.Module | Network | None = None,
+    draws: int = DRAWS,
     tried: int = 1,
     target: float | None = None,
     options: Options = Options(),
@@ -66,9 +75,12 @@ def certify(
     """A certificate of `network`, not yet on disk (`.write(folder)` puts it there).
 
     `method` "occam" reads the training sample and is about the network that its own code decodes
-    to; "holdout", "top-k", "per-class", "disagreement", "cost-of-pruning" read the test sample and
-    are about the weights as given (the last two compare with `dense`). `data` is what --data
-    names, a Source, or data in memory; arrays given as one pair (x, y) are that sample.
+    to; "holdout", "top-k", "per-class", "bounded-loss" (of `loss`), "disagreement",
+    "cost-of-pruning" read the test sample and are about the weights as given (the last two compare
+    with `dense`). "train-and-holdout", "transfer-to-dense" and "transfer-to-pruned" read two
+    samples: see `two_samples`. "pac-bayes-kl" and "single-draw" are about networks drawn around
+    `network`, against `prior`: see `posteriors`. `data` is what --data names, a Source, or data in
+    memory; arrays given as one pair (x, y) are that sample.
     """
     subject = network if isinstance(network, Network) else network_of(network)
     source = open_source(data)
@@ -84,9 +96,38 @@ def certify(
             trained=training_sample(source) if chosen.split == "train" else None,
             options=options,
         )
-    which = sample or holdout_split(source)
     other = network_of(dense) if isinstance(dense, nn.Module) else dense
-    chosen = sample_of(source, which, role_of(method))
+    known = method_of(method)
+    if known.drawn:
+        against = network_of(prior) if isinstance(prior, nn.Module) else prior
+        if against is None:
+            raise InputError(f"{method}: expected the weights of the prior")
+        return certify_draws(
+            subject,
+            against,
+            sample_of(source, sample or unseen_by(against, source), known.role),
+            method,
+            delta=delta,
+            draws=draws,
+            tried=tried,
+            target=target,
+            options=options,
+        )
+    if known.second:
+        first_half, other_half = two_samples_of(source, known.coded)
+        return certify_from_two(
+            subject,
+            method,
+            sample_of(source, sample or first_half, known.role),
+            sample_of(source, second or other_half, known.second),
+            delta=delta,
+            tried=tried,
+            target=target,
+            dense=other,
+            trained=training_sample(source),
+            options=options,
+        )
+    chosen = sample_of(source, sample or holdout_split(source), known.role)
     return certify_holdout(
         subject,
         chosen,
@@ -96,6 +137,7 @@ def certify(
         target=target,
         dense=other,
         k=k,
+        loss=loss,
         trained=compared_with(source, chosen),
         options=options,
     )

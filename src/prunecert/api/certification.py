@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ import torch
 
 from prunecert import measuring
 from prunecert.api import coded
-from prunecert.api.claims import CLAIMS, Claim, Terms, check_terms, counts_of, role_of
+from prunecert.api.claims import CLAIMS, METHODS, Claim, Terms, check_terms, counts_of
+from prunecert.api.counting import Options, Question, counts_for, losses_of, outputs_of
 from prunecert.api.issuing import Issued, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import AS_CODED, AS_EXACT, AS_GIVEN
@@ -18,39 +19,13 @@ from prunecert.bounds.holdout import holdout_upper
 from prunecert.certificate import DENSE, Baselines, HoldoutBaseline, sha256
 from prunecert.data import Sample, equal_rows, refuse_shared
 from prunecert.inversions import round_up
-from prunecert.measuring import TOLERANCE, Outputs
+from prunecert.measuring import Outputs
 from prunecert.models.exactness import why_inexact
 from prunecert.models.fixed_parts import FixedPart
-from prunecert.progress import Stage, quiet
 from prunecert.results import evidence_bytes
 from prunecert.types import ClassCounts, Counts, Disagreements, InputError, PairedOutcomes
 
-HOLDOUT_METHODS = ("holdout", "top-k", "per-class", "disagreement", "cost-of-pruning")
-COMPARED = ("disagreement", "cost-of-pruning")  # statements about two networks
 EQUAL_SHARE = 0.5  # a hold-out most of whose rows stand in the training sample is refused
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the work is done; nothing here changes what is claimed."""
-
-    batch_size: int = measuring.DEFAULT_BATCH
-    device: str = "cpu"
-    stage: Stage = quiet
-
-
-def outputs_of(network: Network, sample: Sample, options: Options, k: int = 1) -> Outputs:
-    """One pass of a network over a sample, with progress."""
-    with options.stage(f"evaluating on {sample.name}", sample.n) as tick:
-        return measuring.run(
-            network.module(),
-            sample,
-            k=k,
-            batch_size=options.batch_size,
-            device=options.device,
-            double=network.double,
-            tick=tick,
-        )
 
 
 def certify_code(
@@ -120,6 +95,7 @@ def certify_holdout(
     target: float | None = None,
     dense: Network | None = None,
     k: int = 1,
+    loss: str = "",
     trained: Sample | None = None,
     options: Options = Options(),
 ) -> Issued:
@@ -129,32 +105,14 @@ def certify_holdout(
     of the same source that rows of the hold-out may stand in (counted, reported, mostly refused).
     """
     check_terms(delta, tried, target)
-    if method not in HOLDOUT_METHODS:
-        raise InputError(f"method {method!r}: expected one of {', '.join(HOLDOUT_METHODS)}")
-    if sample.role != role_of(method):
-        raise InputError(
-            f"{method}: expected a sample in the role {role_of(method)}, not {sample.role}"
-        )
-    if (method in COMPARED) != (dense is not None):
-        raise InputError(f"{method}: expected {_second(method)} to compare with")
+    check_method(method, sample, dense)
     involved = [network] if dense is None else [network, dense]
     refuse_trained_on(involved, located(sample))
-    found = outputs_of(network, sample, options, k)
-    other = None if dense is None else outputs_of(dense, sample, options)
     terms = Terms(delta, None, tried, target, k)
-    claim = CLAIMS[method](counts_for(method, found, other), terms)
+    counts, parts = _counted(Question(method, network, sample, dense, None, k, loss), options)
+    claim = CLAIMS[method](counts, terms)
     code = network.architecture.encode(network.tensors)
-    parts: dict[str, Any] = {
-        **_evidence_of(method, claim, sample.name),
-        "layers": measuring.layers(
-            network.architecture.view, network.tensors, found.input_norm, sample.name
-        ),
-        "code": code.code,
-    }
-    if method == "cost-of-pruning":
-        assert other is not None
-        alone = measuring.paired_outcomes(other, found).worse  # the two change places
-        parts["counts@dense-alone"] = Counts(alone, claim.n, sample.name)
+    parts |= {**_evidence_of(method, claim, sample.name), "code": code.code}
     details: dict[str, Any] = {"equal_rows": equal_to_trained(trained, sample)}
     extra = {}
     if dense is not None:
@@ -186,8 +144,34 @@ def is_exact(network: Network, sample: Sample) -> bool:
     return why_inexact(module, bool(getattr(sample.rows, "scaled", False))) is None
 
 
-def _second(method: str) -> str:
-    return "a second network" if method in COMPARED else "no other network"
+def check_method(method: str, sample: Sample, dense: Network | None) -> None:
+    """InputError unless the method is one, reads a sample in this role, and has its networks."""
+    if method not in METHODS or METHODS[method].coded:
+        given = [name for name, known in METHODS.items() if not known.coded]
+        raise InputError(f"method {method!r}: expected one of {', '.join(given)}")
+    known = METHODS[method]
+    if sample.role != known.role:
+        raise InputError(f"{method}: expected a sample in the role {known.role}, not {sample.role}")
+    if known.compared != (dense is not None):
+        expected = "a second network" if known.compared else "no other network"
+        raise InputError(f"{method}: expected {expected} to compare with")
+
+
+def _counted(question: Question, options: Options) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Counts, and what else the passes found as evidence."""
+    network, sample, method = question.network, question.sample, question.method
+    if method == "bounded-loss":
+        losses = losses_of(network, sample, question.loss, options)
+        return losses.counts(), {"losses@holdout": losses.part()}
+    found = outputs_of(network, sample, options, question.k)
+    other = None if question.dense is None else outputs_of(question.dense, sample, options)
+    view, norm = network.architecture.view, found.input_norm
+    parts: dict[str, Any] = {"layers": measuring.layers(view, network.tensors, norm, sample.name)}
+    if method == "cost-of-pruning":
+        assert other is not None
+        alone = measuring.paired_outcomes(other, found).worse  # the two change places
+        parts["counts@dense-alone"] = Counts(alone, sample.n, sample.name)
+    return counts_for(method, found, other), parts
 
 
 def _evidence_of(method: str, claim: Claim, sample: str) -> dict[str, Any]:
@@ -201,28 +185,9 @@ def _evidence_of(method: str, claim: Claim, sample: str) -> dict[str, Any]:
     if method == "cost-of-pruning":
         worse, better = counts["worse"], counts["better"]
         return {"pairedoutcomes": PairedOutcomes(worse, better, claim.n, sample)}
+    if method == "bounded-loss":
+        return {}
     return {f"counts@{method}": Counts(claim.errors, claim.n, sample)}
-
-
-def counts_for(
-    method: str, found: Outputs, other: Outputs | None, tolerance: float = TOLERANCE
-) -> dict[str, Any]:
-    """What a method counts in one pass (or two) over a sample."""
-    if method == "per-class":
-        classes = measuring.class_counts(found, tolerance)
-        return {
-            "n": found.n,
-            "class_errors": classes.errors.tolist(),
-            "class_sizes": classes.n.tolist(),
-        }
-    if method == "disagreement":
-        assert other is not None
-        return {"n": found.n, "errors": measuring.disagreements(found, other, tolerance).count}
-    if method == "cost-of-pruning":
-        assert other is not None
-        pairs = measuring.paired_outcomes(found, other, tolerance)
-        return {"n": found.n, "worse": pairs.worse, "better": pairs.better}
-    return {"n": found.n, "errors": measuring.count_errors(found, tolerance)}
 
 
 def located(sample: Sample) -> dict[str, Any]:

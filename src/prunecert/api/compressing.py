@@ -30,8 +30,9 @@ from prunecert.api.attempts import (
     read_attempts,
     table,
 )
-from prunecert.api.certification import Options, certify_code, located
+from prunecert.api.certification import certify_code, located
 from prunecert.api.claims import check_terms
+from prunecert.api.counting import Options
 from prunecert.api.issuing import Issued
 from prunecert.api.networks import Architecture, Network, architecture, open_network, with_log
 from prunecert.api.runs import (

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prunecert.api.certification import Options
+from prunecert.api.counting import Options
 from prunecert.api.networks import Network, network_of
 from prunecert.api.pruning_steps import (
     ROUNDING_STEP,

@@ -69,6 +69,10 @@ class Architecture:
             raise CodeError(f"network.bin: its architecture is not that of {self.spec}")
         return decoded
 
+    def with_second_names(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """`tensors` under all names: tied ones are given under one."""
+        return {s.name: tensors[s.alias_of or s.name] for s in self.specs}
+
     def prunable(self) -> tuple[str, ...]:
         """Names of the tensors that pruning may touch by default."""
         return tuple(role.name for role in self.view.tensors if role.prunable)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from prunecert.api.certification import COMPARED, counts_for
-from prunecert.api.claims import CLAIMS, Terms, check_terms, role_of
+from prunecert.api.claims import CLAIMS, Terms, check_terms, method_of
+from prunecert.api.counting import counts_for
 from prunecert.api.issuing import Issued
 from prunecert.api.records import PREDICTIONS, Subject, make_record
 from prunecert.api.selection import Criterion, Selection, check_correction, judged
@@ -25,7 +25,7 @@ MADE_ROW_BY_ROW = Assumption(
     "same order in every file",
     "declared",
 )
-METHODS = ("holdout", "per-class", "disagreement", "cost-of-pruning")
+ABOUT_PREDICTIONS = ("holdout", "per-class", "disagreement", "cost-of-pruning")
 
 
 def predicted_outputs(predictions: Predictions) -> Outputs:
@@ -60,11 +60,11 @@ def certify_predictions(
 ) -> Issued:
     """A hold-out statement about a table of predictions; `dense` for the two that compare."""
     check_terms(delta, tried, target)
-    if method not in METHODS:
+    if method not in ABOUT_PREDICTIONS:
         raise InputError(
-            f"{predictions.source}: expected one of {', '.join(METHODS)}, not {method}"
+            f"{predictions.source}: expected one of {', '.join(ABOUT_PREDICTIONS)}, not {method}"
         )
-    if method in COMPARED and dense is None:
+    if method_of(method).compared and dense is None:
         raise InputError(f"{method}: expected the predictions of the dense network too")
     require_labels(predictions, method, dense)
     terms = Terms(delta, None, tried, target)
@@ -94,7 +94,7 @@ def subject_of(predictions: Predictions, method: str, dense: Predictions | None 
         model=ModelField(spec="predictions", sha256=sha256(b"predictions")),
         data=DataField(
             source=named(predictions.source),
-            role=role_of(method),
+            role=method_of(method).role,
             sample="predictions",
             n=predictions.n,
             sha256=predictions.sha256,

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from prunecert.api.certification import Options
+from prunecert.api.counting import Options
 from prunecert.api.networks import Network
 from prunecert.bounds import pattern, propagation, pruning_error
 from prunecert.bounds.norms import spectral_norm_upper

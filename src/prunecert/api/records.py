@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from prunecert.api.claims import Claim, Terms
+from prunecert.api.claims import Claim, Terms, method_of
 from prunecert.certificate import (
     FORMAT,
     Baselines,
@@ -26,6 +26,14 @@ from prunecert.types import Assumption, Source, kind_of
 
 AS_CODED = "the network that network.bin decodes to, evaluated in float32"
 AS_GIVEN = "the weights exactly as given, evaluated in float32"
+AS_DENSE = (
+    "the weights exactly as given of the dense network, by way of the network that network.bin "
+    "decodes to; both evaluated in float32"
+)
+AS_RANDOMISED = (
+    "the randomised network, its weights drawn around those of network.bin for every prediction, "
+    "evaluated in float32"
+)
 AS_EXACT = "the network that network.bin decodes to, evaluated in float64, where no sum is rounded"
 PREDICTIONS = "predictions made elsewhere"
 
@@ -72,7 +80,7 @@ def make_record(claim: Claim, terms: Terms, subject: Subject) -> CertificateReco
         "format": FORMAT,
         "statement": "",
         "quantity": claim.quantity,
-        "unit": "fraction of new data",
+        "unit": unit_of(claim.quantity),
         "status": kind_of(assumptions),
         "method": claim.method,
         "source": source_text(claim.method),
@@ -99,6 +107,22 @@ def make_record(claim: Claim, terms: Terms, subject: Subject) -> CertificateReco
     }
     record = CertificateRecord.model_validate(fields)
     return record.model_copy(update={"statement": statement(record.model_dump(mode="json"))})
+
+
+def unit_of(quantity: str) -> str:
+    """What a number of this quantity is measured in."""
+    return "mean over new data" if quantity.endswith(" loss") else "fraction of new data"
+
+
+def object_of(method: str, exact: bool = False) -> str:
+    """Which network a statement is about, and how it was evaluated."""
+    if method == "transfer-to-dense":
+        return AS_DENSE
+    if method == "pac-bayes-kl":
+        return AS_RANDOMISED
+    if method_of(method).coded:
+        return AS_EXACT if exact else AS_CODED
+    return AS_GIVEN
 
 
 def source_text(method: str) -> str:

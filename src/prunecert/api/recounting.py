@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prunecert.api.claims import CLAIMS, Claim, Terms, counts_of
+from prunecert.api.claims import CLAIMS, METHODS, Claim, Terms, counts_of
 from prunecert.api.selection import Criterion, Selection, judged
 from prunecert.api.twins import twin_questions
 from prunecert.certificate import CertificateRecord
 from prunecert.reference import TWINS
 from prunecert.types import CodeError
 
+LAST_DIGIT = 1.5e-6  # of a number rounded up at six digits, where a logarithm's may differ
 SELECTIONS = {"fixed-sequence": "sequence", "simultaneous": "simultaneous"}  # → --correction
 
 
@@ -41,8 +42,10 @@ def _recorded_counts(record: CertificateRecord, subject: str) -> list[dict[str, 
 
 def _covers(name: str, recorded: Any, ours: Any) -> bool:
     """Counting was conservative, so a recorded count may only be the worse one."""
-    if name in ("n", "class_sizes"):
+    if name in ("n", "class_sizes", "holdout_n", "inputs", "loss", "draws"):
         return bool(recorded == ours)
+    if name in ("kl_nats", "log_ratio_nats"):  # computed, not counted: the same to the last digit
+        return bool(ours <= recorded <= ours + LAST_DIGIT)
     if name == "class_errors":
         enough = (theirs >= count for theirs, count in zip(recorded, ours))
         return len(recorded) == len(ours) and all(enough)
@@ -57,7 +60,7 @@ def claim_again(record: CertificateRecord, code_bits: int | None) -> tuple[Terms
         if claim is None:
             raise CodeError("details.sequence: nothing is accepted at these errors")
         return Terms(record.delta, target=details.get("target_error")), claim
-    bits = code_bits if record.method == "occam" else None
+    bits = code_bits if METHODS[record.method].coded else None
     terms = Terms(record.delta, bits, record.tried, record.target, details.get("k", 1))
     return terms, CLAIMS[record.method](counts_of(record.model_dump()), terms)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from prunecert.data import Sample, Source, in_memory, load_source, take
 from prunecert.data.sources import IN_MEMORY
-from prunecert.types import Role
+from prunecert.types import InputError, Role
 
 
 def open_source(data: Any) -> Source:
@@ -43,3 +43,13 @@ def compared_with(source: Source, sample: Sample) -> Sample | None:
 def test_sample(source: Source, role: Role = "holdout") -> Sample | None:
     """The whole test sample, where there is one."""
     return None if source.test is None else take(source, "test", role)
+
+
+def two_samples_of(source: Source, coded: bool) -> tuple[str, str]:
+    """What a statement from two samples reads: train and test, or the two halves of test."""
+    if coded:
+        return "train", "test"
+    if source.test is None:
+        raise InputError(f"{source.spec}: has no test sample: expected one, to be read in halves")
+    half = len(source.test) // 2
+    return f"test[:{half}]", f"test[{half}:]"

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prunecert import measuring
-from prunecert.api.certification import Options, equal_to_trained, located, outputs_of
+from prunecert.api.certification import equal_to_trained, located
 from prunecert.api.claims import BOUNDED, DENSE_MEANT, FIXED, IID, Claim, Terms, check_terms
+from prunecert.api.counting import Options, outputs_of
 from prunecert.api.issuing import Issued, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import AS_GIVEN

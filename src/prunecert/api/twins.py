@@ -33,11 +33,46 @@ def twin_questions(claim: Claim, terms: Terms) -> list[Question]:
         case "cost-of-pruning":
             counts = {name: claim.details[name] for name in ("worse", "better")}
             return [("cost-of-pruning", {**counts, **plain}, claim.risk_bound)]
+        case "pac-bayes-kl":
+            return _of_draws(claim, delta)
+        case "single-draw":
+            ratio = claim.details["log_ratio_nats"]
+            arguments = {"errors": claim.errors, "log_ratio_nats": ratio, **plain}
+            return [("single-draw", arguments, claim.risk_bound)]
+        case "bounded-loss":
+            moments = {
+                "empirical_risk": claim.details["mean"],
+                "variance": claim.details["variance"],
+                "bits": 0,
+            }
+            return [("bounded-loss", {**moments, **plain}, claim.risk_bound)]
+        case "train-and-holdout" | "code-or-holdout" | "transfer-to-dense" | "transfer-to-pruned":
+            return [(claim.method, _of_two_samples(claim, terms), claim.risk_bound)]
         case "disagreement":
             return [("disagreement", {"count": claim.errors, **plain}, claim.risk_bound)]
         case "fixed-sequence" | "simultaneous":
             return _of_accepted(claim, terms)
     return [("holdout", {"errors": claim.errors, **plain}, claim.risk_bound)]
+
+
+def _of_draws(claim: Claim, delta: float) -> list[Question]:
+    """From the draws to all weights, then from the sample to new data."""
+    details, for_draws = claim.details, claim.ledger[0][1]
+    mean = claim.errors / (claim.n * details["draws"])
+    sampled = {"empirical_risk": mean, "draws": details["draws"], "delta": for_draws}
+    bound = {"empirical_risk": details["gibbs_risk"], "kl_nats": details["kl_nats"], "n": claim.n}
+    return [
+        ("gibbs-sampled", sampled, details["gibbs_risk"]),
+        ("pac-bayes-kl", {**bound, "delta": delta - for_draws}, claim.risk_bound),
+    ]
+
+
+def _of_two_samples(claim: Claim, terms: Terms) -> dict[str, Any]:
+    """Codes pay for the alternatives in bits, hold-outs with a share of delta."""
+    arguments = {"errors": claim.errors, "n": claim.n, **claim.details}
+    if terms.code_bits is None:
+        return {**arguments, "delta": terms.delta / terms.tried}
+    return {**arguments, "bits": terms.code_bits + claim.selection_bits, "delta": terms.delta}
 
 
 def _of_accepted(claim: Claim, terms: Terms) -> list[Question]:

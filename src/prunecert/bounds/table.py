@@ -17,7 +17,22 @@ from typing import Any
 import numpy as np
 
 from prunecert.bounds import holdout, occam, selection, sketching
+from prunecert.bounds.assumptions import (
+    COUNTED,
+    FIXED_CODE,
+    IID,
+    MEASURED,
+    PREFIX_FREE,
+    UNUSED,
+)
 from prunecert.bounds.capacity_table import CAPACITY_ROWS, CAPACITY_TERMS
+from prunecert.bounds.combined_rows import COMBINED_ROWS
+from prunecert.bounds.golowich_mohri import NORM_ROWS
+from prunecert.bounds.language import LANGUAGE_ROWS
+from prunecert.bounds.losses import LOSS_ROWS
+from prunecert.bounds.measure_rows import MEASURE_ROWS
+from prunecert.bounds.pac_bayes_rows import PAC_BAYES_ROWS
+from prunecert.bounds.sample_compression import COMPRESSION_ROWS
 from prunecert.bounds.step_table import STEP_ROWS
 from prunecert.inversions import round_up
 from prunecert.types import (
@@ -88,17 +103,7 @@ GUHA = Source(
 
 # --------------------------------------------------------------------------- assumptions
 
-IID = Assumption("the n samples are independent draws from the distribution meant", "standing")
-COUNTED = Assumption("the counts are those of the network on the sample", "checked")
-UNUSED = Assumption(
-    "the sample had no part in making or choosing the network or networks", "declared"
-)
-CODE = (
-    IID,
-    Assumption("the code is prefix-free", "by construction"),
-    Assumption("errors and code length are those of the network on the sample", "checked"),
-    Assumption("the code and delta were fixed before the sample was looked at", "declared"),
-)
+CODE = (IID, PREFIX_FREE, MEASURED, FIXED_CODE)
 HOLDOUT = (IID, COUNTED, UNUSED)
 LISTED = (
     *HOLDOUT,
@@ -271,7 +276,20 @@ _ROWS = (
 )
 
 # What a network's evidence can be asked; STEPS speak of masks and matrices, from plain numbers.
-BOUNDS: dict[str, BoundSpec] = {row.name: row for row in (*_ROWS, *CAPACITY_ROWS)}
+BOUNDS: dict[str, BoundSpec] = {
+    row.name: row
+    for row in (
+        *_ROWS,
+        *COMBINED_ROWS,
+        *LOSS_ROWS,
+        *PAC_BAYES_ROWS,
+        *COMPRESSION_ROWS,
+        *NORM_ROWS,
+        *LANGUAGE_ROWS,
+        *CAPACITY_ROWS,
+        *MEASURE_ROWS,
+    )
+}
 STEPS: dict[str, BoundSpec] = {row.name: row for row in STEP_ROWS}
 STATEMENTS: dict[str, BoundSpec] = {**BOUNDS, **STEPS}
 

@@ -52,7 +52,17 @@ def run(arguments: list[str]) -> int:
     """The exit code of one command line."""
     try:
         # the order of the groups in --help; each module registers its commands when imported
-        for name in ("prune", "certify", "compress", "understand", "diagnose", "sketch", "paper"):
+        for name in (
+            "prune",
+            "certify",
+            "posterior",
+            "compress",
+            "understand",
+            "bounds",
+            "diagnose",
+            "sketch",
+            "paper",
+        ):
             import_module(f"prunecert.cli.{name}")
         # not `command.main`, which ends an interrupt in silence and a closed pipe with 1
         with typer.main.get_command(app).make_context("prunecert", arguments) as context:

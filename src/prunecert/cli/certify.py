@@ -60,10 +60,45 @@ def certify(
     ] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Every class at once.")] = False,
     top_k: Annotated[Optional[int], typer.Option("--top-k", min=2, metavar="K")] = None,
+    loss: Annotated[
+        Optional[str],
+        typer.Option("--loss", metavar="LOSS", help="Mean brier or confidence loss, in [0, 1]."),
+    ] = None,
+    combined: Annotated[
+        bool, typer.Option("--combined", help="Training and test sample in one number.")
+    ] = False,
+    smaller: Annotated[
+        bool, typer.Option("--smaller", help="The smaller of code and hold-out, delta/2 each.")
+    ] = False,
+    to_dense: Annotated[
+        Optional[Path],
+        typer.Option(
+            "--to-dense", metavar="DENSE", help="Carry W's code certificate over to DENSE."
+        ),
+    ] = None,
+    from_dense: Annotated[
+        Optional[Path],
+        typer.Option("--from-dense", metavar="DENSE", help="Carry DENSE's hold-out over to W."),
+    ] = None,
+    gibbs: Annotated[
+        Optional[Path],
+        typer.Option("--gibbs", metavar="PRIOR", help="PAC-Bayes, of the randomised network."),
+    ] = None,
+    single_draw: Annotated[
+        Optional[Path],
+        typer.Option("--single-draw", metavar="PRIOR", help="PAC-Bayes, of one network drawn."),
+    ] = None,
+    draws: Annotated[
+        int, typer.Option("--draws", min=1, help="Networks drawn for --gibbs.")
+    ] = 1000,
     predictions: Predicted = None,
     target_error: Target = None,
     tried: Tried = 1,
     sample: SampleName = None,
+    second: Annotated[
+        Optional[str],
+        typer.Option("--second", metavar="SAMPLE", help="The other sample, where two are read."),
+    ] = None,
     batch_size: BatchSize = 1000,
     device: Device = "cpu",
     json: Json = False,
@@ -78,12 +113,22 @@ def certify(
         "cost-of-pruning": max_drop,
         "per-class": per_class,
         "top-k": top_k,
+        "bounded-loss": loss,
+        "train-and-holdout": combined,
+        "code-or-holdout": smaller,
+        "transfer-to-dense": to_dense,
+        "transfer-to-pruned": from_dense,
+        "pac-bayes-kl": gibbs,
+        "single-draw": single_draw,
     }
     asked = [name for name, value in modes.items() if value]
     if len(asked) > 1:
         raise InputError(f"certify: one statement at a time, not {' and '.join(asked)}")
     if (weights is None) == (predictions is None):
         raise InputError("certify: expected weights W, or --predictions P.npz, and not both")
+    if second and not (combined or smaller or to_dense or from_dense):
+        expected = "--combined, --smaller, --to-dense or --from-dense"
+        raise InputError(f"certify: --second goes with {expected}")
     if predictions and (model or data or sample):
         raise InputError("certify: --predictions stands in for --model, --data and --sample")
     check_folder(out)
@@ -106,7 +151,10 @@ def certify(
                 tried=tried,
                 target=target_error,
                 sample=sample,
+                second=second,
                 k=top_k or 1,
+                loss=loss or "",
+                draws=draws,
                 options=how,
             )
         place = issued.write(out)
@@ -125,12 +173,13 @@ def _of_weights(
 
     method = asked[0] if asked else "occam"
     built = architecture(model)
-    dense = modes[method] if method in ("disagreement", "cost-of-pruning") else None
+    other = modes[method] if isinstance(modes.get(method), Path) else None
+    role = "prior" if method in ("pac-bayes-kl", "single-draw") else "dense"
     return certify(
         open_network(weights, built),
         data,
         method=method,
-        dense=None if dense is None else open_network(dense, built),
+        **{role: None if other is None else open_network(other, built)},
         **terms,
     )
 
@@ -147,7 +196,7 @@ def _of_predictions(
     from prunecert.data import predictions as read
 
     method = asked[0] if asked else "holdout"
-    dense = modes[method] if method in ("disagreement", "cost-of-pruning") else None
+    dense = modes[method] if isinstance(modes.get(method), Path) else None
     other = None if dense is None else read(dense)
     return certify_predictions(
         read(file), method, delta=delta, tried=tried, target=target, dense=other
@@ -155,7 +204,7 @@ def _of_predictions(
 
 
 def print_issued(terminal: Terminal, issued: Issued, place: Path, *, given: bool = True) -> None:
-    from prunecert.cli.wording import advice, holdout_line, size_rows
+    from prunecert.cli.wording import advice, holdout_line, ledger_line, size_rows
 
     terminal.line(issued.statement)
     if issued.record.method == "occam":
@@ -163,6 +212,8 @@ def print_issued(terminal: Terminal, issued: Issued, place: Path, *, given: bool
         terminal.pairs(size_rows(issued, given))
         for sentence in advice(issued.record):
             terminal.line(sentence)
+    if len(issued.record.delta_ledger) > 1:
+        terminal.line(ledger_line(issued.record))
     for note in issued.notes:
         terminal.line(note)
     terminal.copyable(f"wrote {place}/  status: {issued.record.status}")

@@ -26,6 +26,12 @@ def holdout_line(record: CertificateRecord) -> str:
     )
 
 
+def ledger_line(record: CertificateRecord) -> str:
+    """How delta was split, where it was."""
+    shares = (f"{entry.delta:g} for {entry.item}" for entry in record.delta_ledger)
+    return f"delta {record.delta:g}: {'; '.join(shares)}."
+
+
 def size_rows(issued: Issued, given: bool = True) -> dict[str, str]:
     """What the certified network is, against the weights given (where some were)."""
     record, changes = issued.record, issued.changes

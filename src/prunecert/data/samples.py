@@ -67,7 +67,7 @@ class Sample:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """True classes, shape (n,)."""
+        """True classes, shape (n,); of documents the token after each place, (n, T)."""
         return self._scanned.labels
 
     @property
@@ -95,7 +95,8 @@ class Sample:
     def batches(
         self, batch_size: int, device: str | torch.device = "cpu"
     ) -> Iterator[tuple[Inputs, torch.Tensor]]:
-        """Inputs as the model takes them, and int64 labels (b,), in order.
+        """Inputs as the model takes them, and int64 labels (b,), in order; of documents the token
+        after each place, (b, T), UNKNOWN behind their end.
 
         Raises InputError, naming the row, at an input that is not finite, a label outside
         0 … K−1, or a row of another shape or type than the first.
@@ -117,7 +118,7 @@ class Sample:
                     f"{self.rows.inputs_name} row {start}: expected {first}, found {layout(inputs)}"
                 )
             self._check_finite(inputs, start)
-            if self.role != "unlabeled":
+            if self.role != "unlabeled" and labels.ndim == 1:  # a text has no illegal labels
                 self._check_labels(labels, start)
             yield inputs, labels
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from prunecert.data.archives import array_names, read_inputs, read_integers
 from prunecert.data.images import Progress, folder_digest, read_images
 from prunecert.data.splits import ArraySplit, DatasetSplit, Split
+from prunecert.data.text import read_text
 from prunecert.types import InputError
 from prunecert.user_code import in_one_line, is_function, load_function, on_path
 
@@ -57,9 +58,10 @@ class Source:
 def load_source(spec: str, progress: Progress | None = None) -> Source:
     """The source that `--data` names.
 
-    `digits` · `file.npz` with `x_train y_train x_test y_test` · `file.py:function` or
-    `package.module:function` returning `(train, test)` · a folder in the Hugging Face layout · a
-    Hugging Face id `owner/name`, the only one that uses the network.
+    `digits` · `file.npz` with `x_train y_train x_test y_test` · `file.txt` with a document on each
+    line (see `data.text`) · `file.py:function` or `package.module:function` returning
+    `(train, test)` · a folder in the Hugging Face layout · a Hugging Face id `owner/name`, the only
+    one that uses the network.
 
     Built-in sources deliver float32 (images NCHW, bytes divided by 255) and int64 labels. What a
     function's data sets yield goes to the model untouched. `progress(what, rows)` is called while
@@ -72,6 +74,9 @@ def load_source(spec: str, progress: Progress | None = None) -> Source:
         return Source(spec, spec, _read_digits)
     if spec.endswith(".npz"):
         return _npz_source(spec)
+    if spec.endswith(".txt"):
+        train, test, digest = read_text(Path(spec))
+        return Source(spec, f"sha256:{digest}", {"train": train, "test": test}.get)
     if is_function(spec):
         return _function_source(spec)
     if spec and Path(spec).is_dir():
@@ -81,8 +86,8 @@ def load_source(spec: str, progress: Progress | None = None) -> Source:
         origin = f"hub:{spec}"
         return Source(spec, origin, partial(read_images, spec, origin, False, progress))
     raise InputError(
-        f"{spec}: no such data; expected digits, FILE.npz, FILE.py:FUNCTION, a folder, or an "
-        "owner/name of the Hugging Face hub"
+        f"{spec}: no such data; expected digits, FILE.npz, FILE.txt, FILE.py:FUNCTION, a folder, "
+        "or an owner/name of the Hugging Face hub"
     )
 
 

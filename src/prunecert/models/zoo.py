@@ -1,7 +1,8 @@
 """Built-in architectures by name, and the integers by which a network file names them.
 
 Every network is a `Sequential` of named parts, so its state-dict names read well (`fc1.weight`,
-`stage2.block1.conv1.weight`) and torch.fx can trace it. Inputs: (n, features) or (n, C, H, W).
+`stage2.block1.conv1.weight`) and torch.fx can trace it. Inputs: (n, features) or (n, C, H, W), for
+a gpt token numbers (n, T).
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from torch.nn import functional
 from prunecert.models.chains import EXAMPLE as CHAIN_EXAMPLE
 from prunecert.models.chains import PREFIX as CHAIN
 from prunecert.models.chains import Misfit, build_chain, chain_code, chain_spec
+from prunecert.models.gpt import EXAMPLE as GPT_EXAMPLE
+from prunecert.models.gpt import GPT, gpt_sizes, gpt_spec, problem_with
+from prunecert.models.gpt import PREFIX as GPT_PREFIX
 from prunecert.types import CodeError, InputError
 
 # A name can come from a stranger's certificate: what it builds must fit into memory.
@@ -123,7 +127,7 @@ _FIXED: dict[str, tuple[int, Callable[[], nn.Module]]] = {
     "lenet-5": (2, _lenet_5),
     "resnet-20": (4, _resnet_20),
 }
-_MLP_FAMILY, _CHAIN_FAMILY = 3, 5
+_MLP_FAMILY, _CHAIN_FAMILY, _GPT_FAMILY = 3, 5, 6
 
 
 def _size_problem(sizes: Sequence[int]) -> str | None:
@@ -150,7 +154,7 @@ def _mlp_sizes(spec: str) -> tuple[int, ...]:
 
 
 def _unknown(spec: str) -> InputError:
-    known = [*_FIXED, _MLP_EXAMPLE, CHAIN_EXAMPLE]
+    known = [*_FIXED, _MLP_EXAMPLE, CHAIN_EXAMPLE, GPT_EXAMPLE]
     nearest = difflib.get_close_matches(spec.lower(), known, n=1)
     hint = f"did you mean '{nearest[0]}'? " if nearest else ""
     return InputError(
@@ -176,21 +180,28 @@ def build(spec: str, seed: int = 0) -> nn.Module:
     with local_seed(seed):
         if code[0] == _CHAIN_FAMILY:
             return build_chain(code[1:])
+        if code[0] == _GPT_FAMILY:
+            return GPT(*code[1:])
         return _mlp(code[1:]) if code[0] == _MLP_FAMILY else _FIXED[spec][1]()
 
 
 def is_zoo_name(spec: str) -> bool:
     """True where `spec` names a built-in network, whatever lies in the current folder."""
-    return spec in _FIXED or spec.startswith(("mlp:", CHAIN))
+    return spec in _FIXED or spec.startswith(("mlp:", CHAIN, GPT_PREFIX))
 
 
 def zoo_code(spec: str) -> tuple[int, ...]:
     """The integers that name a zoo network in a file: (family,), (3, sizes…) for an
-    mlp, (5, …) for a chain."""
+    mlp, (5, …) for a chain, (6, sizes…) for a gpt."""
     if spec in _FIXED:
         return (_FIXED[spec][0],)
     if spec.startswith(CHAIN):
         return (_CHAIN_FAMILY, *chain_code(spec))
+    if spec.startswith(GPT_PREFIX):
+        try:
+            return (_GPT_FAMILY, *gpt_sizes(spec))
+        except ValueError as problem:
+            raise InputError(f"model '{spec}': {problem}") from None
     if not spec.startswith("mlp:"):
         raise _unknown(spec)
     return (_MLP_FAMILY, *_mlp_sizes(spec))
@@ -206,6 +217,10 @@ def zoo_spec(code: Sequence[int]) -> str:
             return chain_spec(code[1:])
         except Misfit as problem:
             raise CodeError(f"the network file names a chain that cannot be: {problem}") from None
+    if code and code[0] == _GPT_FAMILY:
+        if problem := problem_with(code[1:]):
+            raise CodeError(f"the network file names a gpt that cannot be: {problem}")
+        return gpt_spec(code[1:])
     if not code or code[0] != _MLP_FAMILY:
         raise CodeError("the network file names an architecture that the zoo does not have")
     sizes = code[1:]

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prunecert.api import architecture
-from prunecert.api.certification import Options, certify_code
+from prunecert.api.certification import certify_code
+from prunecert.api.counting import Options
 from prunecert.api.diagnosing import Diagnosis, diagnose
 from prunecert.api.issuing import Issued
 from prunecert.api.networks import Network

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prunecert.api.certification import Options
+from prunecert.api.counting import Options
 from prunecert.api.networks import Network
 from prunecert.api.pruning_steps import Chain, OutputChange, chain_of, output_change
 from prunecert.bounds.pattern import pattern_gaussian

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prunecert import measuring
 from prunecert.api import measure
-from prunecert.api.certification import Options, outputs_of
+from prunecert.api.counting import Options, outputs_of
 from prunecert.api.networks import Network
 from prunecert.bounds.capacity_table import COMPARATOR_ROWS
 from prunecert.bounds.holdout import holdout_upper

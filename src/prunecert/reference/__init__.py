@@ -10,6 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from prunecert.reference.combined import (
+    code_or_holdout,
+    compression_theorem,
+    train_and_holdout,
+    transfer_to_dense,
+    transfer_to_pruned,
+)
 from prunecert.reference.comparators import (
     arora_2018,
     bartlett_2017,
@@ -19,6 +26,7 @@ from prunecert.reference.comparators import (
     neyshabur_2018,
     neyshabur_2018_theorem,
 )
+from prunecert.reference.golowich_mohri import golowich_mohri
 from prunecert.reference.holdout import (
     cost_of_pruning,
     disagreement,
@@ -26,7 +34,21 @@ from prunecert.reference.holdout import (
     labelled_transfer,
     per_class,
 )
+from prunecert.reference.language import (
+    language_documents,
+    language_sampled,
+    language_tokens,
+    subsampled_bits,
+)
+from prunecert.reference.losses import bounded_loss, empirical_bernstein, hoeffding_bentkus
 from prunecert.reference.occam import occam, occam_kl
+from prunecert.reference.pac_bayes import (
+    gibbs_sampled,
+    majority_vote,
+    pac_bayes_catoni,
+    pac_bayes_kl,
+    single_draw,
+)
 from prunecert.reference.pattern import (
     pattern_as_in_paper,
     pattern_gaussian,
@@ -50,6 +72,7 @@ from prunecert.reference.removed import (
     removed_norm_measured,
     removed_norm_redraws,
 )
+from prunecert.reference.sample_compression import pick_to_learn, sample_compression
 from prunecert.reference.selection import fixed_sequence, p_value, samples_needed, simultaneous
 from prunecert.reference.sketching import mbp_sketch_as_published
 from prunecert.reference.theorem import mbp_sketch_as_in_theorem, strong_ticket
@@ -68,16 +91,36 @@ def each_layer(twin: Callable[..., Any]) -> Callable[..., list[Any]]:
 TWINS: dict[str, Callable[..., Any]] = {
     "occam": occam,
     "occam-kl": occam_kl,
+    "occam-split": occam,
+    "compression-theorem": compression_theorem,
+    "train-and-holdout": train_and_holdout,
+    "code-or-holdout": code_or_holdout,
     "holdout": holdout,
     "top-k": holdout,
     "per-class": per_class,
     "disagreement": disagreement,
     "cost-of-pruning": cost_of_pruning,
     "labelled-transfer": labelled_transfer,
+    "transfer-to-dense": transfer_to_dense,
+    "transfer-to-pruned": transfer_to_pruned,
     "fixed-sequence": fixed_sequence,
     "simultaneous": simultaneous,
     "p-value": p_value,
     "samples-needed": samples_needed,
+    "hoeffding-bentkus": hoeffding_bentkus,
+    "empirical-bernstein": empirical_bernstein,
+    "bounded-loss": bounded_loss,
+    "pac-bayes-kl": pac_bayes_kl,
+    "pac-bayes-catoni": pac_bayes_catoni,
+    "gibbs-sampled": gibbs_sampled,
+    "single-draw": single_draw,
+    "majority-vote": majority_vote,
+    "sample-compression": sample_compression,
+    "pick-to-learn": pick_to_learn,
+    "language-sampled": language_sampled,
+    "language-documents": language_documents,
+    "language-tokens": language_tokens,
+    "subsampled-bits": subsampled_bits,
     "kept-fraction": kept_fraction,
     "removed-norm-latala": removed_norm_latala,
     "removed-norm-gaussian": removed_norm_gaussian,
@@ -98,6 +141,7 @@ TWINS: dict[str, Callable[..., Any]] = {
     "mbp-sketch-as-published": mbp_sketch_as_published,
     "mbp-sketch-as-in-theorem": mbp_sketch_as_in_theorem,
     "strong-ticket": strong_ticket,
+    "golowich-mohri": golowich_mohri,
     "neyshabur-2015": neyshabur_2015,
     "bartlett-2017": bartlett_2017,
     "bartlett-2017-theorem": bartlett_2017_theorem,

@@ -31,7 +31,7 @@ WEIGHT = [[0.9, -0.2, 0.05], [-1.5, 0.4, 0.0]]
 KEPT = [[True, False, True], [False, True, False]]
 DROP = [[0.4, 0.97, 1.0], [0.1, 0.8, 1.0]]
 
-# argument: (value in the base case, illegal values), as `prunecert.testing.ARGUMENTS`
+# argument: (value in the base case, illegal values), as `cases.ARGUMENTS`
 PRUNING_ARGUMENTS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "frobenius_norm": ([3.0, 2.0], _BAD_NORMS[1:]),
     "norm_2_1": ([6.0, 4.0], _BAD_NORMS),
