@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from prunecert.data import Sample, in_memory, load_source, take
-from prunecert.data.text import seeded_text
+from prunecert.data.text import LONGEST, seeded_text
 from prunecert.measuring import TOLERANCE
 from prunecert.measuring_language import MIXINGS, run, seeded_draws
 from prunecert.models.zoo import build
@@ -129,6 +129,24 @@ def test_batches_do_not_matter(sample):
         again = run(Table(scores), sample, k=3, batch_size=size)
         assert np.allclose(again.bits, whole.bits, rtol=1e-13, atol=0)
         assert (again.beyond == whole.beyond).all()
+
+
+def test_the_longest_document_seen_does_not_decide_how_much_is_read(sample):
+    """Of documents of 24 tokens at most: what the model's context is, or else LONGEST."""
+    assert sample.labels.shape[1] == 24
+    assert run(build("gpt:1-4-1-16"), sample).places == 16
+    assert run(build("gpt:1-4-1-50"), sample).places == 50
+    assert run(Table(some_scores()), sample).places == LONGEST
+    assert run(build("gpt:1-4-1-16"), sample).tokens.max() == 16
+
+
+def test_a_model_must_take_documents_of_any_length(sample):
+    class Short(Table):
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            return self.scores[tokens] + torch.zeros(30, 1)[: tokens.shape[1]]
+
+    with pytest.raises(InputError, match="filled up to 1024 tokens"):
+        run(Short(some_scores()), sample)
 
 
 # --------------------------------------------------------------------------- means

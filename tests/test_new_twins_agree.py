@@ -66,6 +66,7 @@ TWO_SAMPLES = {
     "occam-split": OCCAM[::3],
     "train-and-holdout": joined(with_counts(FEW, bits=(0, 40, 10**6), delta=(0.05,)), HELD[::2])
     + joined(with_counts([(12, 300)], bits=(4.5, 70), delta=(0.05, DEEP)), HELD),
+    "code-or-holdout": joined(CODED, HELD),
     "transfer-to-dense": joined(CODED[4:], UNLABELLED),
     "transfer-to-pruned": joined(with_counts(FEW, delta=(0.05, 1e-12)), UNLABELLED),
 }
@@ -149,7 +150,9 @@ def chains(seed: int) -> list[dict]:
     source = random.Random(seed)
     drawn = []
     for layers, (errors, n), exponent in product(
-        (1, 2, 5), [(0, 1), (3, 4**11), (10**6, 4**12 - 1), (60000, 60000)], range(-9, 1)
+        (1, 2, 5),
+        [(0, 1), (3, 4**11), (10**6, 4**12 - 1), (0, 4**14), (60000, 60000)],
+        range(-9, 1),
     ):
         drawn.append(
             {
@@ -230,7 +233,7 @@ def test_certified_value_is_outward_of_its_twin_and_tight(name):
         value, truth = mpf(fast_function(name)(**question)), TWINS[name](**question)
         assert truth <= value <= truth + TIGHT, (question, value, truth)
         truths.add(truth)
-    assert len(truths) > 14  # or one that is always 1 would agree
+    assert len(truths) > 12  # or one that is always 1 would agree
 
 
 # --------------------------------------------------------------------------- divergences

@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from prunecert.data.text import LONGEST
 from prunecert.measuring import DEFAULT_BATCH, TOLERANCE, Batches
 from prunecert.models.tokens import token_outputs
 from prunecert.progress import Tick, silent
 from prunecert.types import InputError
 
 MIXINGS = tuple(2.0**-i for i in range(1, 11))  # the list of a, fixed here: a power of two each
-ROUNDING = 1e-12  # relative: what float64 can lose in a logarithm and in sums of them
+ROUNDING = 1e-12  # relative: what sums in float64 can lose (τ is far above what logarithms do)
 PLACES_AT_ONCE = 1 << 12  # scores of so many tokens stay in a processor's cache
 COMPANY = 2  # documents that are evaluated once more
 CUTS = (1, 2, 3, 5, 8, 13, 21, 34)  # places before which a change of later tokens must not be seen
@@ -39,7 +40,7 @@ class DocumentLosses:
     beyond: NDArray[np.float64]  # (n,): share of tokens that are not surely among the k best
     tokens: NDArray[np.int64]  # (n,): tokens of each document that the model scored
     vocabulary: int
-    places: int  # at most so many tokens of a document are scored
+    places: int  # of any document so many tokens are scored at most, seen or not
     k: int
     sample: str
 
@@ -99,14 +100,14 @@ def run(
         scores = token_outputs(module, tokens, sample.name).double()
         if not columns:
             _refuse_looking_ahead(module, tokens, scores, sample.name)
-            shape = (scores.shape[1], scores.shape[2])
+            shape = (_places(module, tokens, sample.name), scores.shape[2])
             if not 1 <= k < shape[1]:
                 raise InputError(f"--top-k {k}: expected less than the vocabulary of {shape[1]}")
         if int(labels.max()) >= shape[1]:
             raise InputError(
                 f"{sample.name}: token {int(labels.max())} but the model has {shape[1]} scores"
             )
-        columns.append(_columns(scores, labels[:, : shape[0]], k, tolerance))
+        columns.append(_columns(scores, labels[:, : scores.shape[1]], k, tolerance))
         tick(len(labels))
     bits, beyond, counted = (np.concatenate(part) for part in zip(*columns, strict=True))
     return DocumentLosses(
@@ -122,6 +123,14 @@ def _documents(sample: Batches, batch_size: int, device: str) -> Iterator[tuple[
         few = max(1, PLACES_AT_ONCE // labels.shape[1])
         for i in range(0, len(labels), few):
             yield inputs[i : i + few], labels[i : i + few]
+
+
+def _places(module: nn.Module, tokens: Tensor, name: str) -> int:
+    """How many tokens of a document the model scores, however long it is. The longest document of
+    the sample must not decide it: the loss is to be fixed before the sample."""
+    few = tokens[:COMPANY]
+    filled = torch.cat((few, few[:, -1:].expand(-1, LONGEST - few.shape[1])), dim=1)
+    return token_outputs(module, filled, f"{name}, filled up to {LONGEST} tokens").shape[1]
 
 
 def _columns(

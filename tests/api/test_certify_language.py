@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from prunecert.api.claims import Claim
-from prunecert.api.claims_language import twin_question
+from prunecert.api.claims_language import LANGUAGE_COUNTS, language_unit, twin_question
 from prunecert.api.counting import Options
 from prunecert.api.language import (
     Asked,
@@ -250,6 +250,8 @@ def test_top_k_is_a_share_of_tokens(made, claims):
 
 def test_every_unit_has_its_own_quantity_and_sentence(made, claims):
     assert len({claim.quantity for claim in claims.values()}) == 4
+    assert len({language_unit(method) for method in claims}) == 4
+    assert all(LANGUAGE_COUNTS[m] == tuple(claim.details) for m, claim in claims.items())
     sentences = {}
     for method, claim in claims.items():
         record = as_record(replace(made.certified, claim=claim))

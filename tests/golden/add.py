@@ -21,6 +21,7 @@ from prunecert.api import architecture, certify, open_source, sample_of, select
 from prunecert.api.issuing import Issued
 from prunecert.api.ladder import Pruning, rung
 from prunecert.api.networks import Network
+from prunecert.api.posteriors import fitted
 from prunecert.api.predicted import certify_predictions
 from prunecert.api.runs import Recipe, fit, initial
 from prunecert.api.supermasks import supermask_run
@@ -88,6 +89,15 @@ def exact() -> Network:
     return Network(built, tensors, "exact")
 
 
+def drawn(mean: Network, prior: Network, method: str) -> Issued:
+    """Both were trained on the training sample, so that the statement is from the other one."""
+    source = open_source("digits")
+    recipe = Recipe("2ep", learning_rate=0.0005)
+    train = sample_of(source, "train", "train")
+    posterior, _ = fitted(mean, prior, train, len(source.test), 0.05, recipe)
+    return certify(posterior, source, method=method, prior=prior, sample="test", draws=20)
+
+
 def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
     dense, middle, sparse = networks()
     every = [dense, middle, sparse]
@@ -110,6 +120,19 @@ def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
         "supermask": lambda: certify(ticket(), "digits"),
         "groups": lambda: certify(in_groups(dense), "digits"),
         "exact": lambda: certify(exact(), "digits"),
+        "bounded-loss": lambda: certify(sparse, "digits", method="bounded-loss", loss="brier"),
+        **{
+            method: lambda method=method: certify(sparse, "digits", method=method)
+            for method in ("train-and-holdout", "code-or-holdout")
+        },
+        **{
+            method: lambda method=method: certify(sparse, "digits", method=method, dense=dense)
+            for method in ("transfer-to-dense", "transfer-to-pruned")
+        },
+        **{
+            method: lambda method=method: drawn(sparse, dense, method)
+            for method in ("pac-bayes-kl", "single-draw")
+        },
         "predictions": lambda: certify_predictions(predictions(table(folder)), delta=0.05),
     }
 

@@ -36,6 +36,14 @@ EXAMPLES = {
         "holdout_n": 100,
         "delta": 0.05,
     },
+    "code-or-holdout": {
+        "errors": 12,
+        "n": 300,
+        "bits": 40,
+        "holdout_errors": 7,
+        "holdout_n": 100,
+        "delta": 0.05,
+    },
     "transfer-to-dense": {
         "errors": 12,
         "n": 300,

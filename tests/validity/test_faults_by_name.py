@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,25 +148,30 @@ def test_fault_lambda_optimised_without_union():
     assert paid == pytest.approx(exactly, rel=1e-11)
 
 
-COUNTED: dict[str, tuple[dict, Callable[[float], float]]] = {
+Joined = Callable[[float, float, float], float]  # (one share of delta, the other, bits) → bound
+COUNTED: dict[str, tuple[dict[str, Any], Joined]] = {
+    "code-or-holdout": (
+        {"errors": 9, "n": 900, "holdout_errors": 5, "holdout_n": 200},
+        lambda a, b, bits: min(occam_upper(9, 900, bits, a), holdout_upper(5, 200, b)),
+    ),
     "transfer-to-dense": (
         {"errors": 9, "n": 900, "count": 5, "inputs": 400},
-        lambda d: occam_upper(9, 900, 40, d) + disagreement_upper(5, 400, d),
+        lambda a, b, bits: occam_upper(9, 900, bits, a) + disagreement_upper(5, 400, b),
     ),
     "transfer-to-pruned": (
         {"errors": 9, "n": 900, "count": 5, "inputs": 400},
-        lambda d: holdout_upper(9, 900, d) + disagreement_upper(5, 400, d),
+        lambda a, b, bits: holdout_upper(9, 900, a) + disagreement_upper(5, 400, b),
     ),
     "bounded-loss": (
         {"errors": 27, "n": 900, "loss": "brier", "mean": 0.03, "variance": 0.001},
-        lambda d: min(
-            hoeffding_bentkus_upper(0.03, 900, 0, d),
-            empirical_bernstein_upper(0.03, 0.001, 900, 0, d),
+        lambda a, b, bits: min(
+            hoeffding_bentkus_upper(0.03, 900, 0, a),
+            empirical_bernstein_upper(0.03, 0.001, 900, 0, b),
         ),
     ),
     "pac-bayes-kl": (
         {"errors": 300, "n": 900, "draws": 30, "kl_nats": 9.0},
-        lambda d: pac_bayes_kl_upper(gibbs_sampled_upper(1 / 90, 30, d), 9.0, 900, d),
+        lambda a, b, bits: pac_bayes_kl_upper(gibbs_sampled_upper(1 / 90, 30, a), 9.0, 900, b),
     ),
 }
 
@@ -173,13 +179,15 @@ COUNTED: dict[str, tuple[dict, Callable[[float], float]]] = {
 @pytest.mark.parametrize("method", COUNTED)
 @pytest.mark.parametrize("tried", [1, 7])
 def test_fault_one_delta_spent_twice(method, tried):
-    """Two events, each at the full delta, hold together with 1 − 2 delta only."""
-    counts, at_full_delta = COUNTED[method]
+    """Two events, each at the full delta, hold together with 1 − 2 delta only. The bound is the one
+    at the shares of the ledger, and these do not exceed delta."""
+    counts, bound = COUNTED[method]
     claim = CLAIMS[method](counts, Terms(0.05, 40, tried))
-    shares = [share for _, share in claim.ledger]
-    assert min(shares) > 0
-    assert math.fsum(shares) <= 0.05 * (1 + 1e-12)
-    assert claim.risk_bound > at_full_delta(0.05) + 1e-4
+    assert math.fsum(share for _, share in claim.ledger) <= 0.05 * (1 + 1e-12)
+    own = [share for item, share in claim.ledger if not item.startswith("the other")]
+    bits = 40 + claim.selection_bits
+    assert claim.risk_bound == pytest.approx(bound(*own, bits), abs=5e-6)
+    assert claim.risk_bound > bound(0.05, 0.05, bits) + 1e-4
 
 
 def test_fault_n_of_the_full_set_with_a_bound_set_of_half():

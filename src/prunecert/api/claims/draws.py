@@ -28,6 +28,9 @@ DRAWS = Assumption(
     "hash of it",
     "by construction",
 )
+COMPARED = Assumption(
+    "no other posterior was tried after seeing the errors of these draws", "declared"
+)
 DRAWN_ONCE = Assumption(
     "the network was drawn once, and no other posterior was tried after seeing its draw", "declared"
 )
@@ -53,7 +56,7 @@ def pac_bayes_kl(counts: Counts, terms: Terms) -> Claim:
         counts["n"],
         counts["errors"],
         tuple(ledger),
-        (IID, BOUNDED, PRIOR, PRIOR_MADE, DRAWS, RANDOMISED, FIXED),
+        (IID, BOUNDED, PRIOR, PRIOR_MADE, DRAWS, COMPARED, RANDOMISED, FIXED),
         {name: counts[name] for name in ("draws", "kl_nats")} | {"gibbs_risk": gibbs_risk},
     )
 
