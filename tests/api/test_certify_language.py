@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from prunecert.api.claims import Claim
-from prunecert.api.claims_language import LANGUAGE_COUNTS, language_unit, twin_question
+from prunecert.api.claims.language import LANGUAGE_COUNTS, language_unit, twin_question
 from prunecert.api.counting import Options
 from prunecert.api.language import (
     Asked,

@@ -11,6 +11,7 @@ from prunecert.api.selection import Criterion, selection_claim, walk
 from prunecert.inversions import round_up
 from prunecert.types import InputError
 
+TEXT = {"n": 300, "mean_bits": 1.5, "mixing": 0.5, "mixings": 10, "vocabulary": 256, "places": 24}
 COUNTS = {
     "occam": {"errors": 30, "n": 1000},
     "holdout": {"errors": 30, "n": 1000},
@@ -23,8 +24,18 @@ COUNTS = {
     "code-or-holdout": {"errors": 30, "n": 1000, "holdout_errors": 5, "holdout_n": 200},
     "transfer-to-dense": {"errors": 30, "n": 1000, "count": 7, "inputs": 400},
     "transfer-to-pruned": {"errors": 9, "n": 300, "count": 7, "inputs": 400},
-    "pac-bayes-kl": {"errors": 900, "n": 300, "draws": 100, "kl_nats": 7.5},
+    "pac-bayes-kl": {
+        "errors": 900,
+        "n": 300,
+        "draws": 100,
+        "kl_nats": 7.5,
+        "mean_log_right": -0.0305,
+    },
     "single-draw": {"errors": 9, "n": 300, "log_ratio_nats": 7.5},
+    "language-documents": TEXT,
+    "language-sampled": {**TEXT, "documents": 250, "seed": 3},
+    "language-tokens": {**TEXT, "documents": 250},
+    "language-top-k": {"n": 300, "beyond": 0.125, "k": 3, "vocabulary": 256, "places": 24},
 }
 
 

@@ -16,6 +16,7 @@ ASKED = {
     "per-class": "holdout",
     "disagreement": "disagreement",
     "cost-of-pruning": "cost-of-pruning",
+    "pac-bayes-kl": "gibbs-product",
     "fixed-sequence": "holdout",
     "fixed-sequence-drop": "cost-of-pruning",
     "simultaneous": "holdout",

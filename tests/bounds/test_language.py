@@ -18,9 +18,9 @@ from prunecert.bounds.language import (
     loss_range,
     subsampled_bits_upper,
 )
-from prunecert.bounds.table import evaluate
+from prunecert.bounds.table import BOUNDS, evaluate
 from prunecert.inversions import round_up
-from prunecert.types import Certificate, Code, InputError, LanguageLosses, NotApplicable
+from prunecert.types import Certificate, Code, InputError, LanguageLosses, Losses, NotApplicable
 
 KL_FORMS = (language_sampled_upper, language_documents_upper)
 NUMBERS = {
@@ -212,3 +212,21 @@ def test_rows_read_their_own_unit_and_no_other(row):
 def test_no_two_units_bound_the_same_quantity():
     assert len({row.quantity for row in LANGUAGE_ROWS}) == 3
     assert {row.unit for row in LANGUAGE_ROWS} == {"bits per token"}
+
+
+# --------------------------------------------------------------------------- top k
+
+
+def test_the_top_k_row_pays_for_the_code_and_reads_shares_of_documents():
+    """No token beyond the k best: 1 − (delta 2^−bits)^(1/n)."""
+    row = BOUNDS["language-top-k"]
+    parts = {
+        "losses@language-top-k": Losses(np.zeros(400), 0.0, 1.0, "beyond the 3 best", "train"),
+        "code": Code(12),
+    }
+    result = evaluate(row, parts, 0.05)
+    assert isinstance(result, Certificate)
+    assert result.risk_bound == pytest.approx(1 - (0.05 / 2**12) ** (1 / 400), abs=1.1e-6)
+    for left_out in parts:
+        rest = {name: part for name, part in parts.items() if name != left_out}
+        assert isinstance(evaluate(row, rest, 0.05), NotApplicable)

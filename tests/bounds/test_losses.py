@@ -20,7 +20,8 @@ from prunecert.bounds.table import evaluate
 from prunecert.types import Certificate, InputError, Losses, NotApplicable, kind_of
 
 mpmath.mp.dps = 50
-ROWS = {row.name: row for row in LOSS_ROWS}
+# language-top-k reads a text: see test_language.py
+ROWS = {row.name: row for row in LOSS_ROWS if row.needs == ("losses@holdout",)}
 ROUNDING = 1e-12
 
 

@@ -91,6 +91,14 @@ def drawn(empirical_risk, draws, delta):
 
 
 @elementwise
+def drawn_product(mean_log_right, draws, delta):
+    whole("draws", draws)
+    require_number("mean_log_right", mean_log_right, -LARGE, 0.0, "mean_log_right <= 0")
+    exponent = mean_log_right + log_failure(delta) / draws
+    return min(1.0, -math.expm1(exponent * (1 + 1e-12)) * (1 + 1e-12))
+
+
+@elementwise
 def hoeffding(empirical_risk, n, bits, delta):
     rate("empirical_risk", empirical_risk)
     whole("n", n)
@@ -175,6 +183,7 @@ HONEST = [
     statement(vote, VOTE),
     statement(catoni),
     statement(drawn, "training error of the randomised network"),
+    statement(drawn_product, "training error of the randomised network"),
     statement(hoeffding),
     statement(bernstein),
     statement(one_draw),
@@ -256,6 +265,28 @@ def divided_by_beta(empirical_risk, kl_nats, n, beta, betas, delta):
 def draws_counted_twice(empirical_risk, draws, delta):
     drawn(empirical_risk, draws, delta)
     return drawn(empirical_risk, np.multiply(draws, 2), delta)
+
+
+def factors_counted_twice(mean_log_right, draws, delta):
+    drawn_product(mean_log_right, draws, delta)
+    return drawn_product(mean_log_right, np.multiply(draws, 2), delta)
+
+
+def a_tenth_of_the_logarithms(mean_log_right, draws, delta):
+    drawn_product(mean_log_right, draws, delta)
+    return drawn_product(np.multiply(mean_log_right, 0.1), draws, delta)
+
+
+def full_price_only_without_an_error(mean_log_right, draws, delta):
+    """All-or-nothing networks cannot tell; those that are wrong on half of the sample can."""
+    drawn_product(mean_log_right, draws, delta)
+    quarter = -np.expm1(mean_log_right + 0.25 * np.log(delta) / np.asarray(draws))
+    return np.minimum(1.0, np.maximum(quarter, drawn_product(0.0, draws, delta)))
+
+
+def capital_not_paid_for(mean_log_right, draws, delta):
+    drawn_product(mean_log_right, draws, delta)
+    return np.minimum(1.0, -np.expm1(mean_log_right) + 1e-9)
 
 
 def bits_taken_as_nats_twice(empirical_risk, n, bits, delta):
@@ -384,6 +415,10 @@ def not_capped(mean_bits, n, bits, vocabulary, mixing, mixings, delta):
         (grid_of_beta_not_paid, "monotone"),
         (divided_by_beta, "range"),
         (draws_counted_twice, "coverage"),
+        (factors_counted_twice, "coverage"),
+        (a_tenth_of_the_logarithms, "range"),
+        (full_price_only_without_an_error, "coverage"),
+        (capital_not_paid_for, "monotone"),
         (bits_taken_as_nats_twice, "coverage"),
         (root_without_the_half, "coverage"),
         (variance_alone, "coverage"),

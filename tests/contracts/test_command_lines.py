@@ -171,7 +171,8 @@ def test_measure_then_every_bound_on_it(say):
     assert answer.code == 0 and fits(answer.out)
     rows = [row.split() for row in answer.out.splitlines()]
     kinds = [row[1] for row in rows if len(row) > 3 and row[1] in ("certified", "order-only")]
-    values = [float(r[2]) for r in rows if len(r) > 3 and r[1] == "certified" and r[3] == "%"]
+    risks = [r for r in rows if r[1:2] == ["certified"] and r[4:6] == ["zero-one", "risk"]]
+    values = [float(row[2]) for row in risks]
     assert values and values == sorted(values)
     assert {"certified", "order-only"} <= set(kinds)
     assert "it needs what was not measured" in flat(answer.out)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from prunecert.api import architecture, certify, open_source, sample_of, select
+from prunecert.api.claims.language import UNITS
 from prunecert.api.issuing import Issued
 from prunecert.api.ladder import Pruning, rung
 from prunecert.api.networks import Network
@@ -26,6 +27,7 @@ from prunecert.api.predicted import certify_predictions
 from prunecert.api.runs import Recipe, fit, initial
 from prunecert.api.supermasks import supermask_run
 from prunecert.data import predictions
+from prunecert.data.text import seeded_text
 from prunecert.supermask import Ticket
 
 HERE = Path(__file__).parent
@@ -98,9 +100,27 @@ def drawn(mean: Network, prior: Network, method: str) -> Issued:
     return certify(posterior, source, method=method, prior=prior, sample="test", draws=20)
 
 
+def text(folder: Path) -> str:
+    """Documents of a small grammar; the certificate records what was typed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "text.txt"
+    file.write_bytes(seeded_text(1, 360))
+    return str(file.relative_to(Path.cwd()))
+
+
+def language_model(folder: Path) -> Network:
+    """A small causal model of that text, half of its weights pruned."""
+    built = architecture("gpt:1-8-2-16")
+    train = sample_of(open_source(text(folder)), "train", "train")
+    module = initial(built, 0)
+    fit(module, train, Recipe("8ep", batch_size=16, optimizer="adamw", learning_rate=0.02))
+    dense = Network(built, {k: v.clone() for k, v in module.state_dict().items()}, "dense")
+    return rung(dense, 0.5, Pruning())
+
+
 def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
     dense, middle, sparse = networks()
-    every = [dense, middle, sparse]
+    every, speaker = [dense, middle, sparse], language_model(folder)
     return {
         "occam": lambda: certify(sparse, "digits"),
         "occam-dense": lambda: certify(dense, "digits"),
@@ -133,6 +153,13 @@ def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
             method: lambda method=method: drawn(sparse, dense, method)
             for method in ("pac-bayes-kl", "single-draw")
         },
+        **{
+            f"language-{unit}": lambda unit=unit: certify(
+                speaker, text(folder), unit=unit, draws=500
+            )
+            for unit in UNITS
+        },
+        "language-top-k": lambda: certify(speaker, text(folder), method="top-k", k=3),
         "predictions": lambda: certify_predictions(predictions(table(folder)), delta=0.05),
     }
 

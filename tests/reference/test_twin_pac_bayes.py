@@ -20,8 +20,8 @@ from prunecert.types import InputError
 TINY = mpf("1e-30")
 
 pac_bayes_kl, catoni = TWINS["pac-bayes-kl"], TWINS["pac-bayes-catoni"]
-gibbs_sampled, single_draw = TWINS["gibbs-sampled"], TWINS["single-draw"]
-majority_vote = TWINS["majority-vote"]
+gibbs_sampled, gibbs_product = TWINS["gibbs-sampled"], TWINS["gibbs-product"]
+single_draw, majority_vote = TWINS["single-draw"], TWINS["majority-vote"]
 
 
 def test_xi_is_its_defining_sum():
@@ -123,6 +123,53 @@ def test_gibbs_sampled_in_closed_form():
     value = gibbs_sampled(empirical_risk=0.5, draws=150, delta=0.01)
     assert abs(value - (1 + sqrt(1 - mpf(0.01) ** (mpf(2) / 150))) / 2) < TINY
     assert gibbs_sampled(empirical_risk=0.5, draws=0, delta=0.01) == 1
+
+
+@workdps(50)
+def test_gibbs_product_in_closed_form():
+    """Half right in one draw: 1 - delta/2. Rates 0 and 3/4, delta 1/9: 1 - (1/36)^(1/2)."""
+    value = gibbs_product(mean_log_right=-log(2), draws=1, delta=0.0625)
+    assert abs(value - mpf(31) / 32) < TINY
+    value = gibbs_product(mean_log_right=-log(4) / 2, draws=2, delta=mpf(1) / 9)
+    assert abs(value - mpf(5) / 6) < TINY
+    assert gibbs_product(mean_log_right=-1e300, draws=150, delta=0.01) == 1
+    assert gibbs_product(mean_log_right=-0.1, draws=0, delta=0.01) == 1
+
+
+@workdps(50)
+def test_quoted_gibbs_product():
+    """1,000 draws, each wrong on 1.06 %: 1.5146 % where the kl form says 2.36 %."""
+    same = {"draws": 1000, "delta": 0.01}
+    value = gibbs_product(mean_log_right=log(1 - mpf("0.0106")), **same)
+    assert abs(100 * value - mpf("1.5146")) <= 0.00005
+    assert abs(100 * gibbs_sampled(empirical_risk=0.0106, **same) - mpf("2.36")) <= 0.005
+
+
+@workdps(50)
+def test_without_errors_both_forms_are_one():
+    for draws in (1, 7, 1000):
+        product = gibbs_product(mean_log_right=0, draws=draws, delta=0.05)
+        assert abs(product - gibbs_sampled(empirical_risk=0, draws=draws, delta=0.05)) < TINY
+
+
+@workdps(50)
+def test_gibbs_product_fails_no_more_often_than_delta():
+    """Draws wrong on half of the sample or on nothing; means just above each bound."""
+    draws, delta = 8, 0.5
+    half = -log(2) / draws
+    bounds = [
+        gibbs_product(mean_log_right=k * half, draws=draws, delta=delta) for k in range(draws + 1)
+    ]
+    worst = mpf(0)
+    for mean in {bound * (1 + mpf("1e-9")) for bound in bounds if bound < 0.499}:
+        p = 2 * mean  # how many of the networks are wrong on half
+        failure = sum(
+            comb(draws, k) * p**k * (1 - p) ** (draws - k)
+            for k in range(draws + 1)
+            if bounds[k] < mean
+        )
+        worst = max(worst, failure)
+    assert delta / 10 < worst <= delta
 
 
 @workdps(50)
@@ -231,6 +278,10 @@ def test_bad_numbers_are_refused():
             catoni(**{**good, "beta": 1, "betas": 1, name: bad})
     with pytest.raises(InputError, match="^draws: expected"):
         gibbs_sampled(empirical_risk=0.1, draws=-1, delta=0.05)
+    good = {"mean_log_right": -0.1, "draws": 5, "delta": 0.05}
+    for name, bad in [("mean_log_right", 1e-9), ("draws", -1), ("delta", 0)]:
+        with pytest.raises(InputError, match=f"^{name}: expected"):
+            gibbs_product(**{**good, name: bad})
     with pytest.raises(InputError, match="^n: expected"):
         xi(0)
     with pytest.raises(InputError, match="^variance: expected numbers above 0"):

@@ -78,6 +78,7 @@ EXAMPLES = {
         "delta": 0.05,
     },
     "gibbs-sampled": {"empirical_risk": 0.07, "draws": 150, "delta": 0.05},
+    "gibbs-product": {"mean_log_right": -0.07, "draws": 150, "delta": 0.05},
     "single-draw": {"errors": 12, "n": 300, "log_ratio_nats": 7.3, "delta": 0.05},
     "majority-vote": {"empirical_risk": 0.07, "kl_nats": 7.3, "n": 300, "delta": 0.05},
     "sample-compression": {"errors": 12, "size": 9, "n": 300, "bits": 4, "delta": 0.05},
@@ -95,6 +96,7 @@ EXAMPLES = {
     "language-sampled": LANGUAGE,
     "language-documents": LANGUAGE,
     "language-tokens": LANGUAGE,
+    "language-top-k": {"empirical_risk": 0.07, "n": 300, "bits": 40, "delta": 0.05},
     "subsampled-bits": {
         "mean_bits": 3.7,
         "evaluated": 300,

@@ -32,12 +32,12 @@ from prunecert.bounds.norms import (
 from prunecert.bounds.occam import occam_upper
 from prunecert.bounds.pac_bayes import (
     gaussian_kl_nats,
-    gibbs_sampled_upper,
     pac_bayes_catoni_upper,
     pac_bayes_kl_upper,
     spike_and_slab_kl_nats,
 )
 from prunecert.bounds.pac_bayes_rows import BETAS
+from prunecert.bounds.sampling import gibbs_product_upper, gibbs_sampled_upper
 from prunecert.bounds.table import BOUNDS, evaluate
 from prunecert.coding import MAGIC
 from prunecert.inversions import binomial_tail_upper, kl_inverse_upper, log_failure
@@ -170,8 +170,8 @@ COUNTED: dict[str, tuple[dict[str, Any], Joined]] = {
         ),
     ),
     "pac-bayes-kl": (
-        {"errors": 300, "n": 900, "draws": 30, "kl_nats": 9.0},
-        lambda a, b, bits: pac_bayes_kl_upper(gibbs_sampled_upper(1 / 90, 30, a), 9.0, 900, b),
+        {"errors": 300, "n": 900, "draws": 30, "kl_nats": 9.0, "mean_log_right": -0.012},
+        lambda a, b, bits: pac_bayes_kl_upper(gibbs_product_upper(-0.012, 30, a), 9.0, 900, b),
     ),
 }
 

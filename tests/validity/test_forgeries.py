@@ -18,6 +18,7 @@ import torch
 
 from prunecert.api import architecture, certify, verify
 from prunecert.api import selection as selecting
+from prunecert.api.claims import CLAIMS, Terms, counts_of
 from prunecert.api.records import tolerance_assumption
 from prunecert.api.selection import Criterion, judged
 from prunecert.bounds.holdout import holdout_upper, per_class_upper
@@ -118,6 +119,23 @@ def test_a_class_without_samples_is_not_dropped(ladder, tmp_path):
     fields["statement"] = statement(fields)
     (folder / "certificate.json").write_bytes(dump(fields))
     assert "recount: class" in verify(folder, "mlp:64-16-10", data).sentence
+
+
+@pytest.mark.parametrize(("factor", "refused"), [(0.99, True), (1.0, False), (1.01, False)])
+def test_draws_that_were_right_more_often_than_they_are(tmp_path, factor, refused):
+    """The mean logarithm decides, not the sum of the errors, which the forger leaves as it is."""
+    folder = tmp_path / "forged"
+    shutil.copytree(Path(__file__).parents[1] / "golden" / "0.1.0" / "pac-bayes-kl", folder)
+    fields = json.loads((folder / "certificate.json").read_text())
+    fields["details"]["mean_log_right"] *= factor
+    claim = CLAIMS["pac-bayes-kl"](counts_of(fields), Terms(fields["delta"]))
+    fields["risk_bound"] = claim.risk_bound
+    fields["details"] |= claim.details
+    fields["statement"] = statement(fields)
+    (folder / "certificate.json").write_bytes(dump(fields))
+    verdict = verify(folder)
+    assert verdict.valid is not refused
+    assert verdict.sentence.startswith("recount: mean_log_right is") is refused
 
 
 # --------------------------------------------------------------------------- the hold-out line

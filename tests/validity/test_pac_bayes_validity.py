@@ -17,13 +17,17 @@ from scipy.stats import binom, chi2
 from prunecert.bounds.holdout import holdout_upper
 from prunecert.bounds.pac_bayes import (
     gaussian_kl_nats,
-    gibbs_sampled_upper,
     pac_bayes_catoni_upper,
     pac_bayes_kl_upper,
     single_draw_upper,
 )
 from prunecert.bounds.pac_bayes_rows import BETAS, SAMPLING_SHARE
 from prunecert.bounds.sample_compression import pick_to_learn_upper, sample_compression_upper
+from prunecert.bounds.sampling import (
+    gibbs_product_upper,
+    gibbs_sampled_upper,
+    mean_log_right_of,
+)
 from prunecert.inversions import binomial_tail_upper
 
 DRAWS = 2000
@@ -124,7 +128,8 @@ def test_draws_are_counted_and_not_their_predictions():
     assert rejected(inflated, delta)
 
 
-def test_posterior_sampled_and_bounded_on_one_delta():
+@pytest.mark.parametrize("form", [gibbs_product_upper, gibbs_sampled_upper])
+def test_posterior_sampled_and_bounded_on_one_delta(form):
     """The whole certificate: SAMPLING_SHARE of delta for 50 draws, the rest for the sample."""
     draws, beta = 50, 0.5
 
@@ -133,8 +138,11 @@ def test_posterior_sampled_and_bounded_on_one_delta():
         for _ in range(DRAWS):
             errors = errors_of_the_class(rng)
             q, nats = posterior(errors, beta)
-            mean = float(errors[rng.choice(PREDICTORS, size=draws, p=q)].mean()) / SAMPLES
-            empirical = gibbs_sampled_upper(mean, draws, SAMPLING_SHARE * DELTA)
+            drawn = errors[rng.choice(PREDICTORS, size=draws, p=q)]
+            shown = float(drawn.mean()) / SAMPLES
+            if form is gibbs_product_upper:
+                shown = mean_log_right_of(drawn, SAMPLES)
+            empirical = form(shown, draws, SAMPLING_SHARE * DELTA)
             share = (1 - SAMPLING_SHARE) * DELTA
             yield (
                 empirical < float(q @ errors) / SAMPLES,

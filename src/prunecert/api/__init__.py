@@ -14,11 +14,13 @@ from torch import nn
 from prunecert.api.attempts import Attempt
 from prunecert.api.certification import certify_code, certify_holdout
 from prunecert.api.claims import method_of
+from prunecert.api.claims.language import Unit
 from prunecert.api.compressing import compress_network
 from prunecert.api.counting import Options
 from prunecert.api.evidence import measure
 from prunecert.api.issuing import Issued
 from prunecert.api.ladder import prune
+from prunecert.api.language import certify_language
 from prunecert.api.networks import Network, architecture, network_of
 from prunecert.api.posteriors import DRAWS, certify_draws, unseen_by
 from prunecert.api.runs import Recipe, fit
@@ -35,6 +37,7 @@ from prunecert.api.selection import Selection
 from prunecert.api.selection import select as select_networks
 from prunecert.api.two_samples import certify_from_two
 from prunecert.api.verification import Verdict, verify
+from prunecert.data.text import TextSplit
 from prunecert.types import InputError
 
 __all__ = [
@@ -67,7 +70,9 @@ def certify(
     k: int = 1,
     loss: str = "",
     prior: nn.Module | Network | None = None,
-    draws: int = DRAWS,
+    draws: int | None = None,
+    unit: Unit = "documents",
+    seed: int = 0,
     tried: int = 1,
     target: float | None = None,
     options: Options = Options(),
@@ -79,11 +84,27 @@ def certify(
     "cost-of-pruning" read the test sample and are about the weights as given (the last two compare
     with `dense`). "train-and-holdout", "transfer-to-dense" and "transfer-to-pruned" read two
     samples: see `two_samples`. "pac-bayes-kl" and "single-draw" are about networks drawn around
-    `network`, against `prior`: see `posteriors`. `data` is what --data names, a Source, or data in
+    `network`, against `prior`: see `posteriors`. A text is certified in bits per token, or for the
+    top k, by its `unit`: see `language`. `data` is what --data names, a Source, or data in
     memory; arrays given as one pair (x, y) are that sample.
     """
     subject = network if isinstance(network, Network) else network_of(network)
     source = open_source(data)
+    if isinstance(source.train, TextSplit):
+        if method not in ("occam", "top-k"):
+            raise InputError(f"{source.spec}: {method} is not a statement about a text")
+        return certify_language(
+            subject,
+            sample_of(source, sample or "train", "bound"),
+            delta=delta,
+            unit=unit,
+            k=k if method == "top-k" else None,
+            draws=draws,
+            seed=seed,
+            tried=tried,
+            target=target,
+            options=options,
+        ).issue()
     if method == "occam":
         chosen = sample_of(source, sample or "train", "bound")
         return certify_code(
@@ -108,7 +129,7 @@ def certify(
             sample_of(source, sample or unseen_by(against, source), known.role),
             method,
             delta=delta,
-            draws=draws,
+            draws=draws or DRAWS,
             tried=tried,
             target=target,
             options=options,

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from prunecert import measuring, measuring_losses
 from prunecert.api.claims import METHODS
 from prunecert.api.networks import Network
+from prunecert.bounds.sampling import mean_log_right_of
 from prunecert.data import Sample
-from prunecert.inversions import round_up
+from prunecert.inversions import round_down, round_up
 from prunecert.measuring import TOLERANCE, Outputs
 from prunecert.posterior import Posterior, draw_errors, draw_noise, kl_nats, log_ratio_nats
 from prunecert.progress import Stage, quiet
@@ -147,11 +148,16 @@ def errors_by_draw(
 
 
 def counts_of_draws(question: Question, by_draw: NDArray[np.int64]) -> dict[str, Any]:
-    """Errors of all draws together, and the nats that posterior or draw are charged."""
+    """Errors of all draws together, and the nats that posterior or draw are charged; of many draws
+    also the mean logarithm of their rates of right answers."""
     posterior = question.posterior
     assert posterior is not None
     counts = {"n": question.sample.n, "errors": int(by_draw.sum())}
     if question.method == "single-draw":
         noise = draw_noise(posterior, question.seed_text, 0)
         return counts | {"log_ratio_nats": round_up(log_ratio_nats(posterior, noise))}
-    return counts | {"draws": question.draws, "kl_nats": round_up(kl_nats(posterior))}
+    return counts | {
+        "draws": question.draws,
+        "kl_nats": round_up(kl_nats(posterior)),
+        "mean_log_right": round_down(mean_log_right_of(by_draw, question.sample.n), 9),
+    }

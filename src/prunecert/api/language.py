@@ -16,7 +16,7 @@ import torch
 from prunecert import measuring_language
 from prunecert.api.certification import sizes_of
 from prunecert.api.claims import Claim, Terms, check_terms
-from prunecert.api.claims_language import LANGUAGE_CLAIMS, UNITS, Unit
+from prunecert.api.claims.language import LANGUAGE_CLAIMS, UNITS, Unit
 from prunecert.api.coded import BestCode, Probe
 from prunecert.api.counting import Options
 from prunecert.api.issuing import Issued, issue
@@ -34,6 +34,7 @@ from prunecert.results import evidence_bytes
 from prunecert.types import Code, CodeError, InputError, LanguageLosses, Losses
 
 PROBE_BLOCKS, PROBE_BLOCK = 20, 10  # evenly spread documents that precisions are compared on
+MOST_BITS = 64  # per token: what a certificate can hold
 MOST_DRAWS = 10**7  # a certificate may come from a stranger: its draws must fit into memory
 SAME = ("n", "mixings", "vocabulary", "places", "documents", "seed", "k")
 WORSE = ("mean_bits", "beyond")
@@ -96,6 +97,7 @@ def certify_language(
     draws: int | None = None,
     seed: int = 0,
     tried: int = 1,
+    target: float | None = None,
     options: Options = Options(),
 ) -> CertifiedLanguage:
     """A code certificate of a pruned language model, from the documents it was trained on.
@@ -107,6 +109,8 @@ def certify_language(
     tokens that are not among the k best guesses, and the unit is documents.
     """
     check_terms(delta, tried)
+    if target is not None and not 0 <= target <= MOST_BITS:
+        raise InputError(f"--target-error {target}: expected bits per token from 0 to {MOST_BITS}")
     if unit not in UNITS:
         raise InputError(f"--unit {unit}: expected one of {', '.join(UNITS)}")
     if k is not None and unit != "documents":
@@ -122,16 +126,17 @@ def certify_language(
     asked = Asked(method, k or 1, count, seed)
     best = smallest_language_code(network, sample, asked, Terms(delta, 0, tried), options)
     decoded = replace(network, tensors=network.architecture.decode(best.network.data).tensors)
-    terms = Terms(delta, best.network.code.bits, tried, k=asked.k)
+    terms = Terms(delta, best.network.code.bits, tried, target, asked.k)
     found = document_losses(decoded, sample, asked, options)
     claim = best_claim(asked, found, terms, sample.n)
+    parts = _parts(claim, found, best.network.code, asked)
     return CertifiedLanguage(
         claim,
         terms,
         decoded,
         best.network.data,
         sample,
-        evidence_bytes(_parts(claim, found, best.network.code, asked), {}),
+        evidence_bytes(parts, {"precisions": best.precisions}),
         {"bits": dict(best.network.code.parts), "bytes": sizes_of(decoded, best.network.data)},
         (*network.notes, *best.notes),
     )
@@ -256,6 +261,9 @@ def smallest_language_code(
     architecture = network.architecture
     first = measuring_language.run(network.module(), probe, k=asked.k, device=options.device)
     lowest = np.array([[loss_range(first.vocabulary, a)[0] for a in MIXINGS]])
+    least_vacuous = min(sum(loss_range(first.vocabulary, a)) for a in MIXINGS)
+    if asked.method == "language-top-k":
+        least_vacuous = 1.0
     measured = [replace(first.of(np.zeros(1, np.int64)), bits=lowest, beyond=np.zeros(1))]
 
     def measure(candidate: dict[str, Any]) -> int:
@@ -264,9 +272,15 @@ def smallest_language_code(
         return len(measured) - 1
 
     def bound_of(number: int, bits: float) -> float:
+        found = measured[number]
         priced = replace(terms, code_bits=int(np.ceil(bits)))
-        bound = best_claim(asked, measured[number], priced, sample.n).risk_bound
-        return bound if asked.method == "language-top-k" else bound / np.log2(first.vocabulary)
+        claim, best_guess = best_claim(asked, found, priced, sample.n), found.mean_beyond()
+        if asked.method != "language-top-k":
+            best_guess = float(min(found.mean_bits())) / np.log2(first.vocabulary)
+        if claim.risk_bound < least_vacuous:
+            return claim.risk_bound / least_vacuous
+        # still a direction where it says nothing: the square-root form has no ceiling
+        return 1.0 + best_guess + float(np.sqrt(bits * np.log(2) / (2 * claim.n)))
 
     given = {n: t + 0 if t.is_floating_point() else t for n, t in network.tensors.items()}
     with options.stage("searching the precision", 0) as tick:

@@ -12,10 +12,12 @@ import torch
 
 from prunecert.api.certification import equal_to_trained, holdout_line, is_exact, sizes_of
 from prunecert.api.claims import METHODS, method_of
+from prunecert.api.claims.language import LANGUAGE_CLAIMS
 from prunecert.api.comparing import named_as, only_the_certificate_is_left, refuse_differences
 from prunecert.api.counting import Options, Question, count, outputs_of
 from prunecert.api.folders import LARGEST_EVIDENCE, read
 from prunecert.api.issuing import declared_of
+from prunecert.api.language import asked_of, refuse_better_than_measured
 from prunecert.api.networks import Architecture, Network, architecture
 from prunecert.api.posteriors import (
     Variances,
@@ -98,8 +100,13 @@ class NetworkCheck:
             seed,
         )
         with only_the_certificate_is_left():
-            strict = strict_counts(question, self.options)
-            refuse_better_than(strict, self.record, network.sha256)
+            if self.record.method in LANGUAGE_CLAIMS:
+                recorded = {"n": self.record.n, **self.record.details}
+                asked = asked_of(self.record)
+                refuse_better_than_measured(recorded, network, sample, asked, self.options)
+            else:
+                strict = strict_counts(question, self.options)
+                refuse_better_than(strict, self.record, network.sha256)
             terms, claim = claim_again(self.record, code.bits)
             require_selected(claim, network.sha256, round(network.sparsity, 6))
             ask_twins(claim, terms)

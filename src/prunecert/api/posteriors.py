@@ -7,6 +7,7 @@ draws the same weights again, counts them again and computes the divergence agai
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,16 +19,22 @@ from prunecert.api.issuing import Issued, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import object_of
 from prunecert.api.runs import Recipe, batches_of
-from prunecert.certificate import POSTERIOR, PRIOR, sha256
+from prunecert.certificate import MOST_DRAWS, POSTERIOR, PRIOR, sha256
 from prunecert.data import Sample, Source, take
-from prunecert.posterior import Posterior, draw, draw_noise, fit_posterior, kl_nats
+from prunecert.posterior import (
+    FIRST_EXPONENT,
+    Posterior,
+    draw,
+    draw_noise,
+    fit_posterior,
+    kl_nats,
+)
 from prunecert.reference.posterior import Rule, choices_nats, gaussian_nats
 from prunecert.reference.posterior import log_ratio_nats as log_ratio_twin
 from prunecert.results import evidence_bytes
 from prunecert.types import CodeError, Gibbs, InputError, SingleDraw
 
 DRAWS = 1000
-MOST_DRAWS = 1_000_000
 LOG_FIELD = "posterior"  # of the run log in a weights file: the variances of a posterior
 
 
@@ -80,10 +87,12 @@ def fitted(
     n_bound: int,
     delta: float,
     recipe: Recipe,
+    first_exponent: int = FIRST_EXPONENT,
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> tuple[Network, float]:
     """`mean` trained on `sample` for the PAC-Bayes bound on `n_bound` rows that the prior has not
-    seen, with its variances in its run log; and what it costs in nats. Pruned weights stay zero."""
+    seen, with its variances (2^-first_exponent to begin with) in its run log; and what it costs in
+    nats. Pruned weights stay zero."""
     architecture = mean.architecture
     inputs, labels = batches_of(sample, recipe.batch_size, recipe.seed)
     posterior = fit_posterior(
@@ -95,6 +104,7 @@ def fitted(
         n_bound=n_bound,
         delta=delta,
         steps=recipe.steps,
+        first_exponent=first_exponent,
         batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         seed=recipe.seed,
@@ -227,9 +237,10 @@ def _rules(posterior: Posterior) -> list[list[Rule]]:
     for name in posterior.prunable:
         kept = posterior.kept[name]
         support = posterior.prior[name].float().cpu().numpy() != 0
-        size, matrix = int(kept.sum()), kept.reshape(len(kept), -1) if kept.ndim else kept[None]
+        size, columns_of = int(kept.sum()), math.prod(kept.shape[1:])
+        matrix = kept.reshape(kept.shape[0] if kept.ndim else 1, columns_of)
         rows, columns = int(matrix.any(axis=1).sum()), int(matrix.any(axis=0).sum())
-        crossing = [(len(matrix), rows), (matrix.shape[1], columns), (rows * columns, size)]
+        crossing = [(matrix.shape[0], rows), (columns_of, columns), (rows * columns, size)]
         rules: list[Rule] = [[(kept.size, size)], crossing]
         rules += [[(int(support.sum()), size)]] if not (kept & ~support).any() else []
         rules += [[]] if (kept == support).all() else []

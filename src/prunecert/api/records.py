@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from prunecert.api.claims import Claim, Terms, method_of
+from prunecert.api.claims.language import LANGUAGE_CLAIMS, language_unit
 from prunecert.certificate import (
     FORMAT,
     Baselines,
@@ -80,7 +81,7 @@ def make_record(claim: Claim, terms: Terms, subject: Subject) -> CertificateReco
         "format": FORMAT,
         "statement": "",
         "quantity": claim.quantity,
-        "unit": unit_of(claim.quantity),
+        "unit": unit_of(claim.method, claim.quantity),
         "status": kind_of(assumptions),
         "method": claim.method,
         "source": source_text(claim.method),
@@ -109,8 +110,10 @@ def make_record(claim: Claim, terms: Terms, subject: Subject) -> CertificateReco
     return record.model_copy(update={"statement": statement(record.model_dump(mode="json"))})
 
 
-def unit_of(quantity: str) -> str:
+def unit_of(method: str, quantity: str) -> str:
     """What a number of this quantity is measured in."""
+    if method in LANGUAGE_CLAIMS:
+        return language_unit(method)
     return "mean over new data" if quantity.endswith(" loss") else "fraction of new data"
 
 

@@ -49,7 +49,8 @@ def _covers(name: str, recorded: Any, ours: Any) -> bool:
     if name == "class_errors":
         enough = (theirs >= count for theirs, count in zip(recorded, ours))
         return len(recorded) == len(ours) and all(enough)
-    return bool(recorded <= ours if name == "better" else recorded >= ours)
+    larger_is_worse = name not in ("better", "mean_log_right")
+    return bool(recorded >= ours if larger_is_worse else recorded <= ours)
 
 
 def claim_again(record: CertificateRecord, code_bits: int | None) -> tuple[Terms, Claim]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prunecert.api.claims import Claim, Terms
+from prunecert.api.claims.language import LANGUAGE_CLAIMS, twin_question
 
 Question = tuple[str, dict[str, Any], float]  # twin, its arguments, the number it must not exceed
 
@@ -50,6 +51,8 @@ def twin_questions(claim: Claim, terms: Terms) -> list[Question]:
             return [(claim.method, _of_two_samples(claim, terms), claim.risk_bound)]
         case "disagreement":
             return [("disagreement", {"count": claim.errors, **plain}, claim.risk_bound)]
+        case method if method in LANGUAGE_CLAIMS:
+            return [twin_question(claim, terms)]
         case "fixed-sequence" | "simultaneous":
             return _of_accepted(claim, terms)
     return [("holdout", {"errors": claim.errors, **plain}, claim.risk_bound)]
@@ -58,11 +61,10 @@ def twin_questions(claim: Claim, terms: Terms) -> list[Question]:
 def _of_draws(claim: Claim, delta: float) -> list[Question]:
     """From the draws to all weights, then from the sample to new data."""
     details, for_draws = claim.details, claim.ledger[0][1]
-    mean = claim.errors / (claim.n * details["draws"])
-    sampled = {"empirical_risk": mean, "draws": details["draws"], "delta": for_draws}
+    drawn = {name: details[name] for name in ("mean_log_right", "draws")}
     bound = {"empirical_risk": details["gibbs_risk"], "kl_nats": details["kl_nats"], "n": claim.n}
     return [
-        ("gibbs-sampled", sampled, details["gibbs_risk"]),
+        ("gibbs-product", {**drawn, "delta": for_draws}, details["gibbs_risk"]),
         ("pac-bayes-kl", {**bound, "delta": delta - for_draws}, claim.risk_bound),
     ]
 

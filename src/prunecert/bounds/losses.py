@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prunecert.bounds.assumptions import IID, UNUSED
+from prunecert.bounds.assumptions import FIXED_CODE, IID, PREFIX_FREE, UNUSED
 from prunecert.inversions import (
     LN2,
     SLACK,
@@ -190,9 +190,11 @@ def _variance_upper(losses: NDArray[np.float64], low: float, high: float) -> flo
     return min(LARGEST_VARIANCE, math.fsum(deviations**2) / (losses.size - 1) * (1.0 + SLACK))
 
 
-def _loss_arguments(with_variance: bool) -> Callable[[Evidence, float], dict[str, Any]]:
+def _loss_arguments(
+    with_variance: bool, name: str = "losses@holdout"
+) -> Callable[[Evidence, float], dict[str, Any]]:
     def arguments(evidence: Evidence, delta: float) -> dict[str, Any]:
-        part: Losses = evidence["losses@holdout"]
+        part: Losses = evidence[name]
         losses, low, high = np.asarray(part.values, dtype=np.float64), part.low, part.high
         if not -math.inf < low < high < math.inf:
             raise InputError(f"the range of the losses is [{low}, {high}], expected low < high")
@@ -203,7 +205,8 @@ def _loss_arguments(with_variance: bool) -> Callable[[Evidence, float], dict[str
         numbers = {"empirical_risk": _mean_upper(losses, low, high)}
         if with_variance:
             numbers["variance"] = _variance_upper(losses, low, high)
-        return {**numbers, "n": losses.size, "bits": 0.0, "delta": delta}
+        bits = 0.0 if name == "losses@holdout" else float(evidence["code"].bits)
+        return {**numbers, "n": losses.size, "bits": bits, "delta": delta}
 
     return arguments
 
@@ -288,5 +291,22 @@ LOSS_ROWS = (
         "the better of hoeffding-bentkus and empirical-bernstein, delta/2 each",
         BOTH,
         with_variance=True,
+    ),
+    BoundSpec(
+        name="language-top-k",
+        function=hoeffding_bentkus_upper,
+        kind="certified",
+        quantity="top-k risk per token, expected of a new document",
+        summary="share of a document's tokens beyond the k best, and code length",
+        source=BATES,
+        needs=("losses@language-top-k", "code"),
+        from_evidence=_loss_arguments(False, "losses@language-top-k"),
+        assumptions=(
+            IID,
+            Assumption("a share of a document's tokens is between 0 and 1", "by construction"),
+            PREFIX_FREE,
+            Assumption("shares and code length are those of the network on the text", "checked"),
+            FIXED_CODE,
+        ),
     ),
 )

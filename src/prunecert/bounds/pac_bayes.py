@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from prunecert.bounds.sampling import require_at_least_one, require_risk
 from prunecert.inversions import (
     LN2,
     SLACK,
@@ -34,15 +35,6 @@ NEAR = 0.25  # |t| below which t − ln(1 + t) is taken from a series
 
 
 # --------------------------------------------------------------------------- legal arguments
-
-
-def _require_at_least_one(name: str, count: Any) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"{name} must be an integer >= 1, not {count!r}")
-
-
-def _require_risk(empirical_risk: Any) -> None:
-    require_number("empirical_risk", empirical_risk, 0.0, 1.0, "0 <= empirical_risk <= 1")
 
 
 def _require_nats(kl_nats: Any) -> None:
@@ -87,7 +79,7 @@ def pac_bayes_kl_upper(empirical_risk: float, kl_nats: float, n: int, delta: flo
     with kl(R̂(Q)‖p) within that. R̂(Q) and R(Q) are means over w ~ Q of the risk of network w.
 
     **Symbols → arguments.** empirical_risk: R̂(Q) on S or an upper bound on it (see
-    `gibbs_sampled_upper`), in [0, 1] · kl_nats: KL(Q‖P) or an upper bound, >= 0, in nats · n:
+    `bounds.sampling`), in [0, 1] · kl_nats: KL(Q‖P) or an upper bound, >= 0, in nats · n:
     size of S, integer >= 1 · delta: failure probability, 0 < delta < 1. xi(n): `log_xi`.
 
     **Shapes.** Numbers or arrays that broadcast; arrays are alternatives, not simultaneous at one
@@ -109,7 +101,7 @@ def pac_bayes_kl_upper(empirical_risk: float, kl_nats: float, n: int, delta: flo
     >>> round(pac_bayes_kl_upper(0, 0, 1, 0.1), 11)
     0.95
     """
-    _require_risk(empirical_risk)
+    require_risk(empirical_risk)
     _require_nats(kl_nats)
     radius = (kl_nats + log_xi(n) - log_failure(delta)) / n
     return float(kl_inverse_upper(empirical_risk, radius))
@@ -147,49 +139,14 @@ def pac_bayes_catoni_upper(
     >>> round(pac_bayes_catoni_upper(0, 0, 1, LN2, 1, 0.75), 11)
     0.5
     """
-    _require_risk(empirical_risk)
+    require_risk(empirical_risk)
     _require_nats(kl_nats)
     require_count("n", n, n)
     require_number("beta", beta, math.ulp(0.0), 1e300, "0 < beta < infinity")
-    _require_at_least_one("betas", betas)
+    require_at_least_one("betas", betas)
     radius = (kl_nats + math.log(betas) - log_failure(delta)) / n
     exponent = (beta * empirical_risk + radius) * (1.0 + SLACK)
     return min(1.0, math.expm1(-exponent) / math.expm1(-beta) * (1.0 + SLACK))
-
-
-@elementwise
-def gibbs_sampled_upper(empirical_risk: float, draws: int, delta: float) -> float:
-    """Upper bound on R̂(Q), the empirical risk of the randomised classifier, from weight draws.
-
-    **Statement.** For every sample S and every Q fixed before the draws: with probability
-    >= 1 − delta over N independent networks drawn from Q, R̂(Q) <= max{p : kl(mean of their
-    empirical risks‖p) <= ln(1/delta)/N}. Each network predicts all of S with one and the same
-    weights; it is the N networks that are independent, not their N·n predictions.
-
-    **Symbols → arguments.** empirical_risk: mean over the draws of (errors/n), in [0, 1] · draws:
-    N, integer >= 1, the number of *networks* drawn · 0 < delta < 1, added to the delta of the
-    bound that this goes into. Where T posteriors are compared each has delta/T.
-
-    **Shapes.** Numbers or arrays that broadcast.
-
-    **Returns** a fraction in [0, 1], rounded up (by less than 2e-12 of itself).
-
-    **Certified.** By construction: the draws are independent and made after Q was fixed. Checked:
-    the errors of every draw. About S only: it says nothing about new data by itself.
-
-    **Fails loudly.** InputError where an argument is out of its range.
-
-    **Source.** Langford and Caruana, "(Not) Bounding the True Error", NIPS 2001; Chernoff 1952.
-    THEORY 2.9. Deviation: the mean of values in [0, 1], by convexity, in place of a proportion.
-
-    **Example.** One draw without error: 1 − delta.
-
-    >>> round(gibbs_sampled_upper(0, 1, 0.05), 11)
-    0.95
-    """
-    _require_risk(empirical_risk)
-    _require_at_least_one("draws", draws)
-    return float(kl_inverse_upper(empirical_risk, -log_failure(delta) / draws))
 
 
 @elementwise

@@ -6,6 +6,7 @@ The schema is strict and shipped as `certificate.schema.json`.
 from prunecert.certificate.fields import (
     FORMAT,
     MOST,
+    MOST_DRAWS,
     SMALLEST_DELTA,
     Baselines,
     CertificateRecord,
@@ -53,6 +54,7 @@ __all__ = [
     "HoldoutBaseline",
     "LedgerItem",
     "MOST",
+    "MOST_DRAWS",
     "ModelField",
     "NETWORK",
     "NetworkField",

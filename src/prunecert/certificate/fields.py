@@ -18,8 +18,10 @@ SMALLEST_DELTA = 1e-9  # so that `confidence` keeps the digits of delta and is n
 MOST = 2**53  # what a JSON reader that knows only doubles still counts exactly
 LONGEST_LIST = 1000  # networks of one selection
 MOST_TENSORS = 100_000
+MOST_DRAWS = 1_000_000  # networks that verify would have to draw again
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Bits = Annotated[float, Field(ge=0, le=64)]  # per token
 Delta = Annotated[float, Field(ge=SMALLEST_DELTA, le=1 - SMALLEST_DELTA)]
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Positive = Annotated[int, Field(ge=1, le=MOST)]
@@ -172,8 +174,9 @@ class Details(TypedDict, total=False):
     holdout_n: Positive
     count: Count
     inputs: Positive
-    draws: Positive
+    draws: Annotated[int, Field(ge=1, le=MOST_DRAWS)]
     kl_nats: Annotated[float, Field(ge=0)]
+    mean_log_right: Annotated[float, Field(le=0)]
     gibbs_risk: Fraction
     log_ratio_nats: float
     prior: OtherNetwork
@@ -183,6 +186,14 @@ class Details(TypedDict, total=False):
     loss: Name
     mean: Fraction
     variance: Fraction
+    mean_bits: Bits
+    mixing: Annotated[float, Field(gt=0, lt=1)]
+    mixings: Positive
+    vocabulary: Annotated[int, Field(ge=2, le=MOST)]
+    places: Positive
+    documents: Positive
+    seed: Annotated[int, Field(ge=0, lt=1 << 16)]
+    beyond: Fraction
     target_error: Fraction
     max_drop: Fraction
     networks: Count
@@ -202,7 +213,7 @@ class CertificateRecord(_Part):
     status: Literal["certified", "conditional"]
     method: str
     source: str
-    risk_bound: Fraction
+    risk_bound: Bits  # above 1 only where it is bits per token
     delta: Delta
     confidence: float = Field(gt=0, lt=1)
     n: Positive
@@ -211,7 +222,7 @@ class CertificateRecord(_Part):
     code_bits: Count | None = None
     selection_bits: float = Field(default=0.0, ge=0)
     tried: Positive = 1
-    target: Fraction | None = None
+    target: Bits | None = None
     delta_ledger: tuple[LedgerItem, ...]
     assumptions: tuple[StatedAssumption, ...]
     object: str

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from prunecert.certificate.folder import NETWORK
+from prunecert.certificate.language_statements import LANGUAGE_CLAIMED, language_samples
 from prunecert.inversions import round_up
 from prunecert.types import CodeError, InputError
 
@@ -52,6 +53,8 @@ def statement(record: Record) -> str:
         raise CodeError(f"certificate.json: method: {record['method']!r} has no statement")
     data, second = record["data"], record["details"].get("second")
     samples = f"the {record['n']:,} samples {data['sample']}"
+    if record["method"] in LANGUAGE_CLAIMED:
+        samples = language_samples(record)
     if second is not None:
         what = "inputs" if second["role"] == "unlabeled" else "samples"
         samples += f" and the {second['n']:,} {what} {second['sample']}"
@@ -182,6 +185,7 @@ CLAIMED: dict[str, Callable[[Record], str]] = {
     "single-draw": _single_draw,
     "fixed-sequence": _selected,
     "simultaneous": _selected,
+    **LANGUAGE_CLAIMED,
 }
 
 

@@ -18,6 +18,7 @@ from prunecert.cli.options import (
     Out,
     Quiet,
     SampleName,
+    Seed,
     evaluation,
 )
 from prunecert.cli.terminal import Terminal, percent
@@ -89,8 +90,13 @@ def certify(
         typer.Option("--single-draw", metavar="PRIOR", help="PAC-Bayes, of one network drawn."),
     ] = None,
     draws: Annotated[
-        int, typer.Option("--draws", min=1, help="Networks drawn for --gibbs.")
-    ] = 1000,
+        Optional[int],
+        typer.Option("--draws", min=1, help="Networks of --gibbs; documents of --unit sampled."),
+    ] = None,
+    unit: Annotated[
+        str, typer.Option("--unit", help="Of a text: documents, sampled or tokens.")
+    ] = "documents",
+    seed: Seed = 0,
     predictions: Predicted = None,
     target_error: Target = None,
     tried: Tried = 1,
@@ -155,6 +161,8 @@ def certify(
                 k=top_k or 1,
                 loss=loss or "",
                 draws=draws,
+                unit=unit,
+                seed=seed,
                 options=how,
             )
         place = issued.write(out)

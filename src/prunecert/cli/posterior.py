@@ -27,6 +27,9 @@ def posterior(
         Optional[float], typer.Option("--lr", min=0.0, help="Of AdamW.")
     ] = 0.0005,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 128,
+    exponent: Annotated[
+        int, typer.Option("--exponent", min=0, max=40, help="Begin with variance 2^-EXPONENT.")
+    ] = 12,
     delta: Delta = 0.05,
     sample: SampleName = None,
     device: Device = "cpu",
@@ -54,7 +57,9 @@ def posterior(
         f"{epochs}ep", batch_size, learning_rate, "adamw", seed=seed, device=usable(device)
     )
     with terminal.progress() as stage, stage("training the posterior", 0) as tick:
-        found, nats = fitted(mean, other, chosen, unseen.n, delta, recipe, lambda *_: tick(1))
+        found, nats = fitted(
+            mean, other, chosen, unseen.n, delta, recipe, exponent, lambda *_: tick(1)
+        )
     write_bytes(out, safetensors_bytes(found.tensors, with_log(found.log)))
     terminal.line(
         f"trained on {chosen.name}; {nats:,.1f} nats from the prior, to be certified on "

@@ -6,6 +6,7 @@
 
 from prunecert.posterior.errors import draw_errors
 from prunecert.posterior.fitting import (
+    FIRST_EXPONENT,
     Randomized,
     best_prior_exponent,
     fit_posterior,
@@ -23,6 +24,7 @@ from prunecert.posterior.gaussian import (
 )
 
 __all__ = [
+    "FIRST_EXPONENT",
     "MAX_EXPONENT",
     "Posterior",
     "Randomized",

@@ -43,6 +43,7 @@ from prunecert.reference.language import (
 from prunecert.reference.losses import bounded_loss, empirical_bernstein, hoeffding_bentkus
 from prunecert.reference.occam import occam, occam_kl
 from prunecert.reference.pac_bayes import (
+    gibbs_product,
     gibbs_sampled,
     majority_vote,
     pac_bayes_catoni,
@@ -108,11 +109,13 @@ TWINS: dict[str, Callable[..., Any]] = {
     "p-value": p_value,
     "samples-needed": samples_needed,
     "hoeffding-bentkus": hoeffding_bentkus,
+    "language-top-k": hoeffding_bentkus,
     "empirical-bernstein": empirical_bernstein,
     "bounded-loss": bounded_loss,
     "pac-bayes-kl": pac_bayes_kl,
     "pac-bayes-catoni": pac_bayes_catoni,
     "gibbs-sampled": gibbs_sampled,
+    "gibbs-product": gibbs_product,
     "single-draw": single_draw,
     "majority-vote": majority_vote,
     "sample-compression": sample_compression,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
-from mpmath import expm1, fsum, log, mpf, mpmathify, workdps
+from mpmath import exp, expm1, fsum, log, mpf, mpmathify, workdps
 
 from prunecert.reference.binomial import (
     DIGITS,
@@ -86,6 +86,22 @@ def gibbs_sampled(empirical_risk: float, draws: int, delta: float) -> mpf:
     if draws == 0:
         return mpf(1)
     return kl_inverse(mpmathify(empirical_risk), log(1 / mpf(delta)) / draws)
+
+
+@workdps(DIGITS)
+def gibbs_product(mean_log_right: float, draws: int, delta: float) -> mpf:
+    """1 - (delta · Π(1 - r_i))^(1/draws), where ln Π(1 - r_i) is draws · mean_log_right.
+
+    The r_i are independent with the Gibbs risk m as mean, so E Π(1 - r_i) = (1 - m)^draws, and
+    Π(1 - r_i) < (1 - m)^draws/delta but for a probability of delta (Markov).
+    """
+    demand(mean_log_right <= 0, "mean_log_right", f"a number of 0 or less, got {mean_log_right}")
+    demand_delta(delta)
+    draws = demand_size(draws, "draws")
+    if draws == 0:
+        return mpf(1)
+    product = exp(draws * mpmathify(mean_log_right))
+    return 1 - (mpf(delta) * product) ** (mpf(1) / draws)
 
 
 @workdps(DIGITS)

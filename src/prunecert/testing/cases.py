@@ -44,6 +44,7 @@ ARGUMENTS: Known = {
     "log_ratio_nats": (50.0, (NAN, INF, "few", None)),
     "delta": (0.05, _BAD_UNIT),
     "empirical_risk": (0.3, (-0.1, 1.1, NAN, INF, "low", None)),
+    "mean_log_right": (-0.35, (0.1, -INF, NAN, INF, "few", None)),
     "beta": (1.0, (0.0, *_BAD_NUMBER)),
     "betas": (10, _BAD_SIZE),
     "mean_bits": (5.0, (1e6, *_BAD_NUMBER)),
@@ -92,6 +93,7 @@ SWEEPS: dict[str, tuple[Any, ...]] = {
     "log_ratio_nats": (-1e3, -5.0, -1.0, 0.0, 1, 50, 51, 1e3, 1e6, 1e9),
     "size": (0, 1, 2, 5, 6, 50, 500, 900, 970),
     "empirical_risk": (0.0, 1e-3, 0.3, 0.301, 0.5, 0.999, 1.0),
+    "mean_log_right": (0.0, -1e-9, -0.35, -0.351, -0.7, -7.0, -1e3, -1e300),
     "mean_bits": (0.2, 1.0, 5.0, 5.1, 10.0, 13.0),
     "betas": (1, 2, 10, 1000, 10**6),
     "mixings": (1, 2, 10, 1000, 10**6),
@@ -188,6 +190,8 @@ def shown_by_the_sample(case: Case) -> Any:
         return np.minimum(1.0, rates["errors"] + rates["count"])
     if rates:  # two samples of one risk: the bound may rest on either
         return np.minimum.reduce(list(rates.values()))
+    if "mean_log_right" in case:  # the geometric mean of right answers, not above their mean
+        return -np.expm1(case["mean_log_right"])
     return case.get("empirical_risk", case.get("mean_bits", -math.inf))
 
 

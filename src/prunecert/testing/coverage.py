@@ -151,6 +151,25 @@ def _three_losses(spec: BoundSpec, case: Case, n: int = 5) -> Broken:
             yield f"losses 1 and 1/2 at rates {p} and {q}: it fails with probability {failure}"
 
 
+def _draws(spec: BoundSpec, base: Case) -> Broken:
+    """Networks drawn independently, wrong on none of the sample or on one and the same part of it:
+    all of it is the hardest (the bound is exact there), parts show what a mean of logarithms hides.
+    """
+    for wrong, n in itertools.product((0.5, 0.9, 1.0), (1, 2, 7, 20, 60)):
+        right = math.log1p(-wrong) if wrong < 1.0 else -1e300
+        means = [0.0, *(max(right * (k / n), -1e300) for k in range(1, n + 1))]
+        cases = [base | {"draws": n, "mean_log_right": mean} for mean in means]
+        bounds = [float(values(spec, case)) for case in cases]
+        for edge in (bound for bound in bounds if bound < wrong):
+            pmf = selected.binomial_pmf(n, edge / wrong)
+            failure = math.fsum(mass for mass, bound in zip(pmf, bounds) if bound <= edge)
+            if failure > base["delta"] * CLOSE:
+                yield (
+                    f"{n} draws wrong on {wrong} of the sample or on nothing, mean {edge}: "
+                    f"it fails with probability {failure}"
+                )
+
+
 def _two_ends(spec: BoundSpec, base: Case) -> Broken:
     """Bits per token of n independent units, each at the least or the largest loss of p'."""
     low, high = bits_per_token(base)
@@ -182,6 +201,7 @@ ENUMERATIONS: dict[frozenset[str], Enumeration] = {
         (("errors", "frobenius_norm", "last_row_norm", "margin"), _norms),
         (("empirical_risk",), _rates),
         (("empirical_risk", "variance"), _rates),
+        (("mean_log_right",), _draws),
         (("mean_bits",), _two_ends),
         (("empirical_risk", "kl_nats"), selected.posterior),
         (("errors", "log_ratio_nats"), selected.single_draw),
@@ -192,5 +212,5 @@ ENUMERATIONS: dict[frozenset[str], Enumeration] = {
     )
 }
 SAMPLED = {"errors", "count", "worse", "better", "holdout_errors", "size"}
-SAMPLED |= {"empirical_risk", "mean_bits"}
+SAMPLED |= {"empirical_risk", "mean_log_right", "mean_bits"}
 OUTCOMES = frozenset().union(*ENUMERATIONS)

@@ -40,6 +40,7 @@ def sample_evidence() -> Evidence:
         "pairedoutcomes": PairedOutcomes(9, 7, 1000, "test"),
         "classcounts": ClassCounts(np.array([3, 0, 7]), np.array([300, 0, 700]), "test"),
         "margins": Margins(np.linspace(0.5, 2.0, 1000), "train"),
+        "losses@language-top-k": Losses(np.linspace(0.0, 0.5, 1000), 0.0, 1.0, "top 3", "train"),
         "losses@holdout": Losses(np.linspace(0.0, 0.5, 1000), 0.0, 2.0, "brier score", "test"),
         "gibbs": Gibbs(np.array([30, 33, 28, 41] * 25), 600, 12.5, "train"),
         "singledraw": SingleDraw(31, 600, 11.25, "train"),

@@ -13,6 +13,7 @@ from typing import Any
 from prunecert.api.claims.code import occam
 from prunecert.api.claims.draws import pac_bayes_kl, single_draw
 from prunecert.api.claims.holdout import cost_of_pruning, disagreement, holdout, per_class
+from prunecert.api.claims.language import LANGUAGE_CLAIMS, LANGUAGE_COUNTS
 from prunecert.api.claims.losses import bounded_loss
 from prunecert.api.claims.terms import (
     BOUNDED,
@@ -88,8 +89,14 @@ METHODS: dict[str, Method] = {
     "transfer-to-pruned": Method(
         transfer_to_pruned, "holdout", "unlabeled", compared=True, counts=("count", "inputs")
     ),
-    "pac-bayes-kl": Method(pac_bayes_kl, "bound", drawn=True, counts=("draws", "kl_nats")),
+    "pac-bayes-kl": Method(
+        pac_bayes_kl, "bound", drawn=True, counts=("draws", "kl_nats", "mean_log_right")
+    ),
     "single-draw": Method(single_draw, "bound", drawn=True, counts=("log_ratio_nats",)),
+}
+METHODS |= {
+    name: Method(claim, "bound", coded=True, counts=LANGUAGE_COUNTS[name])
+    for name, claim in LANGUAGE_CLAIMS.items()
 }
 SELECTION = Method(holdout)  # what `select` states is read from a hold-out, too
 CLAIMS = {name: method.claim for name, method in METHODS.items()}

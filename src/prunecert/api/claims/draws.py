@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from prunecert.api.claims.terms import BOUNDED, FIXED, IID, Claim, Counts, Terms
-from prunecert.bounds.pac_bayes import gibbs_sampled_upper, pac_bayes_kl_upper, single_draw_upper
+from prunecert.bounds.pac_bayes import pac_bayes_kl_upper, single_draw_upper
 from prunecert.bounds.pac_bayes_rows import SAMPLING_SHARE
+from prunecert.bounds.sampling import gibbs_product_upper
 from prunecert.inversions import round_up
 from prunecert.types import Assumption
 
@@ -40,8 +39,8 @@ def pac_bayes_kl(counts: Counts, terms: Terms) -> Claim:
     """Risk of the randomised network (THEORY 2.9); a share of delta pays for sampling weights."""
     delta = terms.delta / terms.tried
     for_draws = SAMPLING_SHARE * delta
-    mean = math.nextafter(counts["errors"] / (counts["n"] * counts["draws"]), 1.0)
-    gibbs_risk = round_up(gibbs_sampled_upper(mean, counts["draws"], for_draws))
+    right = counts["mean_log_right"]
+    gibbs_risk = round_up(gibbs_product_upper(right, counts["draws"], for_draws), 9)  # as `right`
     bound = pac_bayes_kl_upper(gibbs_risk, counts["kl_nats"], counts["n"], delta - for_draws)
     ledger = [
         ("errors of the weights not drawn", for_draws),
@@ -57,7 +56,8 @@ def pac_bayes_kl(counts: Counts, terms: Terms) -> Claim:
         counts["errors"],
         tuple(ledger),
         (IID, BOUNDED, PRIOR, PRIOR_MADE, DRAWS, COMPARED, RANDOMISED, FIXED),
-        {name: counts[name] for name in ("draws", "kl_nats")} | {"gibbs_risk": gibbs_risk},
+        {name: counts[name] for name in ("draws", "kl_nats", "mean_log_right")}
+        | {"gibbs_risk": gibbs_risk},
     )
 
 

@@ -160,7 +160,7 @@ def twin_question(claim: Claim, terms: Terms) -> tuple[str, dict[str, Any], floa
     common = {"n": claim.n, "bits": bits, "delta": terms.delta}
     if claim.method == "language-top-k":
         risk = {"empirical_risk": numbers["beyond"]}
-        return "hoeffding-bentkus", {**risk, **common}, claim.risk_bound
+        return "language-top-k", {**risk, **common}, claim.risk_bound
     names = ("mean_bits", "vocabulary", "mixing", "mixings")
     return claim.method, {**{name: numbers[name] for name in names}, **common}, claim.risk_bound
 

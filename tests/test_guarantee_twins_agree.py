@@ -64,11 +64,11 @@ HELD = second_sample([(0, 1), (1, 1), (0, 80), (5, 80), (9, 10000)], "holdout_er
 TWO_SAMPLES = {
     "compression-theorem": OCCAM,
     "occam-split": OCCAM[::3],
-    "train-and-holdout": joined(with_counts(FEW, bits=(0, 40, 10**6), delta=(0.05,)), HELD[::2])
-    + joined(with_counts([(12, 300)], bits=(4.5, 70), delta=(0.05, DEEP)), HELD),
-    "code-or-holdout": joined(CODED, HELD),
-    "transfer-to-dense": joined(CODED[4:], UNLABELLED),
-    "transfer-to-pruned": joined(with_counts(FEW, delta=(0.05, 1e-12)), UNLABELLED),
+    "train-and-holdout": joined(with_counts(FEW, bits=(0, 40), delta=(0.05,)), HELD[::2])
+    + joined(with_counts([(12, 300)], bits=(4.5, 10**6), delta=(0.05, DEEP)), HELD[1:]),
+    "code-or-holdout": joined(CODED[2:], HELD[1:]),
+    "transfer-to-dense": joined(CODED[5:], UNLABELLED[1:]),
+    "transfer-to-pruned": joined(with_counts(FEW[2:], delta=(0.05, 1e-12)), UNLABELLED[1:]),
 }
 
 # --------------------------------------------------------------------------- losses
@@ -106,8 +106,8 @@ DRAWN = questions(
     delta=(0.05, 1e-12),
 )
 POSTERIORS = {
-    "pac-bayes-kl": DRAWN,
-    "majority-vote": [q for q in DRAWN if q["empirical_risk"] < 0.4 and q["n"] >= 300],
+    "pac-bayes-kl": DRAWN[::2],
+    "majority-vote": [q for q in DRAWN[1::2] if q["empirical_risk"] < 0.4 and q["n"] >= 300],
     "pac-bayes-catoni": questions(
         empirical_risk=(0.0, 0.07, 1.0),
         kl_nats=(0.0, 7.3, 5000.0),
@@ -119,13 +119,16 @@ POSTERIORS = {
     "gibbs-sampled": questions(
         empirical_risk=RATES, draws=(1, 150, 10**6), delta=(0.05, 0.999, DEEP)
     ),
-    "single-draw": [
-        *with_counts(
-            [*EDGES, (600, 60000)],
-            log_ratio_nats=(-1e9, -7.3, -math.log(2.0), 0.0, 1e-9, 7.3, 5000.0),
-            delta=(0.05, 0.999, DEEP),
-        ),
-    ],
+    "gibbs-product": questions(
+        mean_log_right=(0.0, -1e-9, -0.07, -1 / 3, -30.0, -1e300),
+        draws=(1, 150, 10**6),
+        delta=(0.05, 0.999, DEEP),
+    ),
+    "single-draw": with_counts(
+        [*EDGES, (600, 60000)],
+        log_ratio_nats=(-1e9, -7.3, -math.log(2.0), 0.0, 7.3, 5000.0),
+        delta=(0.05, 0.999, DEEP),
+    ),
 }
 
 # --------------------------------------------------------------------------- compressed samples
@@ -138,7 +141,7 @@ COMPRESSED = {
     ],
     "pick-to-learn": [
         {"size": size, "n": n, "delta": delta}
-        for (size, n), delta in product([*KEPT, (30, 600)], (0.05, 0.999, DEEP))
+        for (size, n), delta in product([*KEPT, (30, 300)], (0.05, DEEP))
     ],
 }
 
@@ -196,6 +199,7 @@ NEW_QUESTIONS: dict[str, list[dict]] = {
     **POSTERIORS,
     **COMPRESSED,
     **LANGUAGE,
+    "language-top-k": LOSSES["hoeffding-bentkus"][::2],  # its loss is a share of a document
     "golowich-mohri": chains(seed=12),
 }
 
@@ -233,7 +237,7 @@ def test_certified_value_is_outward_of_its_twin_and_tight(name):
         value, truth = mpf(fast_function(name)(**question)), TWINS[name](**question)
         assert truth <= value <= truth + TIGHT, (question, value, truth)
         truths.add(truth)
-    assert len(truths) > 12  # or one that is always 1 would agree
+    assert len(truths) > 10  # or one that is always 1 would agree
 
 
 # --------------------------------------------------------------------------- divergences
