@@ -280,7 +280,7 @@ def test_whole_losses_are_counted_whole():
 
 def test_extremes_of_the_evidence_stay_legal():
     for values in ([0.0, 1.0], [1.0, 1.0], [0.0, 0.0]):
-        for row in LOSS_ROWS:
+        for row in ROWS.values():
             result = evaluate(row, evidence(values), 0.05)
             assert isinstance(result, Certificate)
             assert result.risk_bound <= 1.0
