@@ -14,7 +14,9 @@ from prunecert.api.networks import network_of
 from prunecert.api.posteriors import certify_draws, fitted, unseen_by, variances_of
 from prunecert.api.runs import Recipe
 from prunecert.api.samples import open_source, sample_of
+from prunecert.api.two_samples import described
 from prunecert.certificate import dump, statement
+from prunecert.data import take
 from prunecert.posterior import MAX_EXPONENT
 from prunecert.types import InputError
 
@@ -79,6 +81,27 @@ def test_more_draws_pay_less_for_sampling(source, mean, prior):
     assert many.details["gibbs_risk"] < few.details["gibbs_risk"]
     assert few.details["kl_nats"] == many.details["kl_nats"]
     assert sum(share.delta for share in many.delta_ledger) == pytest.approx(0.05, abs=1e-15)
+
+
+def test_the_rows_of_the_prior_are_named_and_apart(source, mean, prior, tmp_path):
+    used = mean.log["trained_on"][-1] | {"start": 0, "stop": 250}
+    half = replace(prior, log={"trained_on": [used]})
+    issued = certify(mean, source, method="single-draw", prior=half)
+    named = issued.record.details["prior_sample"]
+    assert (named["sample"], named["n"], named["role"]) == ("train[0:250]", 250, "prior")
+    assert issued.record.data.sample == "train[250:600]"
+    place = issued.write(tmp_path / "c")
+    assert verify(place, mean.architecture, source).valid
+    for details, said in (
+        ({"sample": "train[0:251]", "n": 251}, "sha256"),
+        ({"sample": "train[1:251]"}, "sha256"),
+        ({"n": 249}, "details: recomputed"),
+    ):
+        forged(place, prior_sample=named | details)
+        assert said in verify(place, mean.architecture, source).sentence
+    overlapping = take(source, "train[100:300]", "prior")
+    forged(place, prior_sample=described(overlapping))
+    assert "are in both" in verify(place, mean.architecture, source).sentence
 
 
 def forged(folder, **details):

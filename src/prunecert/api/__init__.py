@@ -22,7 +22,7 @@ from prunecert.api.issuing import Issued
 from prunecert.api.ladder import prune
 from prunecert.api.language import certify_language
 from prunecert.api.networks import Network, architecture, network_of
-from prunecert.api.posteriors import DRAWS, certify_draws, unseen_by
+from prunecert.api.posteriors import DRAWS, certify_draws, prior_rows, unseen_by
 from prunecert.api.runs import Recipe, fit
 from prunecert.api.samples import (
     compared_with,
@@ -130,6 +130,7 @@ def certify(
             method,
             delta=delta,
             draws=draws or DRAWS,
+            prior_sample=prior_rows(against, source),
             tried=tried,
             target=target,
             options=options,

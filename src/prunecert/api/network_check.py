@@ -83,7 +83,7 @@ class NetworkCheck:
         source = self._source(data)
         sample = self._sample(source)
         second = self._second(source)
-        posterior, seed = self._posterior(described, network)
+        posterior, seed = self._posterior(described, network, source, sample)
         if exact := self.record.object == AS_EXACT:
             self._require_exact(network, sample, second)
             network = replace(network, double=True)
@@ -172,7 +172,9 @@ class NetworkCheck:
             raise CodeError(f"details.dense: missing: {self.record.method} compares two networks")
         return self._decoded(described, DENSE, details["dense"]["sha256"])
 
-    def _posterior(self, described: Architecture, network: Network) -> tuple[Posterior | None, str]:
+    def _posterior(
+        self, described: Architecture, network: Network, source: Source, sample: Sample
+    ) -> tuple[Posterior | None, str]:
         """The posterior that the folder holds, and what draws from it are seeded with."""
         if not self.known.drawn:
             return None, ""
@@ -189,7 +191,9 @@ class NetworkCheck:
             posterior = posterior_of(mean, prior, variances)
         except InputError as error:
             raise CodeError(f"details.exponents: {error}") from error
-        self.drawn_from = details_of(mean, prior, variances, files)
+        self.drawn_from = details_of(
+            mean, prior, variances, files, self._other("prior_sample", "prior", source, sample)
+        )
         mean_code = files[POSTERIOR] if once else self._read(NETWORK)
         seed = seed_text(mean_code, files[PRIOR], variances)
         if once:
@@ -239,13 +243,19 @@ class NetworkCheck:
             return None
         if "second" not in self.record.details:
             raise CodeError(f"details.second: missing: {self.record.method} reads two samples")
-        recorded = self.record.details["second"]
-        second = self._taken(source, recorded["sample"], self.known.second, recorded["sha256"])
+        return self._other("second", self.known.second, source, self._sample(source))
+
+    def _other(self, name: str, role: Role, source: Source, sample: Sample) -> Sample | None:
+        """The sample that this detail names, which shares no row with the first one."""
+        recorded: Any = self.record.details.get(name)
+        if recorded is None:
+            return None
+        other = self._taken(source, recorded["sample"], role, recorded["sha256"])
         try:
-            refuse_shared(self._sample(source), second)
+            refuse_shared(sample, other)
         except InputError as error:
-            raise CodeError(f"details.second: {error}") from error
-        return second
+            raise CodeError(f"details.{name}: {error}") from error
+        return other
 
     def _taken(self, source: Source, name: str, role: Role, digest: str) -> Sample:
         try:

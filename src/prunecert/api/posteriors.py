@@ -19,8 +19,9 @@ from prunecert.api.issuing import Issued, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import object_of
 from prunecert.api.runs import Recipe, batches_of
+from prunecert.api.two_samples import described
 from prunecert.certificate import MOST_DRAWS, POSTERIOR, PRIOR, sha256
-from prunecert.data import Sample, Source, take
+from prunecert.data import Sample, Source, refuse_shared, take
 from prunecert.posterior import (
     FIRST_EXPONENT,
     Posterior,
@@ -58,25 +59,36 @@ def variances_of(mean: Network) -> Variances:
         ) from None
 
 
-def unseen_by(prior: Network, source: Source) -> str:
-    """The training rows that the prior's run log does not name; InputError where they are no one
-    slice."""
-    whole = take(source, "train", "unlabeled")
+def prior_rows(prior: Network, source: Source) -> Sample | None:
+    """The training rows of this source that the prior's run log names, in one slice; None where it
+    names none."""
+    if source.train is None:
+        return None
+    whole = take(source, "train", "prior")
     used = [
         (row["start"], row["stop"])
         for row in prior.log.get("trained_on", [])
         if (row.get("origin"), row.get("split")) == (whole.origin, whole.split)
     ]
     if not used:
-        return "train"
+        return None
     first, last = min(start for start, _ in used), max(stop for _, stop in used)
-    if first == 0 and last < whole.n:
-        return f"train[{last}:]"
-    if first > 0 and last == whole.n:
-        return f"train[:{first}]"
+    return take(source, f"train[{first}:{last}]", "prior")
+
+
+def unseen_by(prior: Network, source: Source) -> str:
+    """The training rows that the prior's run log does not name; InputError where they are no one
+    slice."""
+    used = prior_rows(prior, source)
+    if used is None:
+        return "train"
+    if used.start == 0 and used.stop < len(used.rows):
+        return f"train[{used.stop}:]"
+    if used.start > 0 and used.stop == len(used.rows):
+        return f"train[:{used.start}]"
     raise InputError(
-        f"{prior.name}: its run log says it was trained on train[{first}:{last}]: expected a prior "
-        "made from the first or the last part of the training rows, or --sample"
+        f"{prior.name}: its run log says it was trained on {used.name}: expected a prior made from "
+        "the first or the last part of the training rows, or --sample"
     )
 
 
@@ -147,18 +159,22 @@ def certify_draws(
     *,
     delta: float,
     draws: int = DRAWS,
+    prior_sample: Sample | None = None,
     tried: int = 1,
     target: float | None = None,
     options: Options = Options(),
 ) -> Issued:
     """`pac-bayes-kl` of the randomised network around `mean`, or `single-draw` from it.
 
-    `mean` carries its variances (`prunecert posterior`); `prior` was made without the sample.
+    `mean` carries its variances (`prunecert posterior`); `prior` was made without the sample, from
+    `prior_sample` where that is known.
     """
     check_terms(delta, tried, target)
     if not 1 <= draws <= MOST_DRAWS:
         raise InputError(f"--draws {draws}: expected 1 to {MOST_DRAWS:,}")
     refuse_trained_on([prior], located(sample))
+    if prior_sample is not None:
+        refuse_shared(prior_sample, sample)
     variances = variances_of(mean)
     posterior = posterior_of(mean, prior, variances)
     architecture = mean.architecture
@@ -186,7 +202,7 @@ def certify_draws(
         sample,
         object_text=object_of(method),
         evidence=evidence_bytes({"singledraw" if once else "gibbs": part, "code": code.code}, {}),
-        details=details_of(mean, prior, variances, extra),
+        details=details_of(mean, prior, variances, extra, prior_sample),
         notes=mean.notes,
         extra_files=extra,
     )
@@ -198,14 +214,21 @@ def drawn(mean: Network, posterior: Posterior, seed: str) -> dict[str, Any]:
 
 
 def details_of(
-    mean: Network, prior: Network, variances: Variances, files: Mapping[str, bytes]
+    mean: Network,
+    prior: Network,
+    variances: Variances,
+    files: Mapping[str, bytes],
+    prior_sample: Sample | None,
 ) -> dict[str, Any]:
-    """The posterior as a certificate names it: hashes of its files, and its variances."""
+    """The posterior as a certificate names it: hashes of its files, its variances, and what its
+    prior was made from."""
     details: dict[str, Any] = {
         "prior": {"sha256": sha256(files[PRIOR]), "weights_sha256": prior.sha256},
         "exponents": dict(sorted(variances.exponents.items())),
         "prior_exponent": variances.prior_exponent,
     }
+    if prior_sample is not None:
+        details["prior_sample"] = described(prior_sample)
     if POSTERIOR in files:
         details["posterior"] = {"sha256": sha256(files[POSTERIOR]), "weights_sha256": mean.sha256}
     return details

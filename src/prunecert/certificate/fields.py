@@ -180,6 +180,7 @@ class Details(TypedDict, total=False):
     gibbs_risk: Fraction
     log_ratio_nats: float
     prior: OtherNetwork
+    prior_sample: SecondSample
     posterior: OtherNetwork
     exponents: Annotated[dict[Name, Exponent], Field(max_length=MOST_TENSORS)]
     prior_exponent: Exponent
