@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -241,14 +242,8 @@ MAURER_PONTIL = Source(
     identifier="arXiv:0907.3740",
     deviation="a code length may divide delta",
 )
-BOTH = Source(
-    key="maurer2009",
-    authors="Andreas Maurer and Massimiliano Pontil",
-    year=2009,
-    title="Empirical Bernstein Bounds and Sample Variance Penalization",
-    theorem="Theorem 4",
-    version="COLT 2009",
-    identifier="arXiv:0907.3740",
+BOTH = replace(
+    MAURER_PONTIL,
     deviation="the smaller of it and the Hoeffding-Bentkus bound of Bates et al. 2021 "
     "(arXiv:2101.02703), delta/2 each",
 )

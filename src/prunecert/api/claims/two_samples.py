@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from prunecert.api.claims.code import CODE, CODE_FIXED, alternatives
 from prunecert.api.claims.terms import (
@@ -34,49 +35,35 @@ INPUTS_UNTOUCHED = Assumption(
 
 def train_and_holdout(counts: Counts, terms: Terms) -> Claim:
     """Code and hold-out in one number (THEORY 2.14): one event, one delta."""
-    bits, selection_bits = _bits(terms)
-    bound = train_and_holdout_upper(
-        counts["errors"],
-        counts["n"],
-        bits,
-        counts["holdout_errors"],
-        counts["holdout_n"],
-        terms.delta,
-    )
-    return Claim(
-        "train-and-holdout",
-        "zero-one risk",
-        round_up(bound),
-        counts["n"],
-        counts["errors"],
-        (("Fisher's combination of code and hold-out, all codewords at once", terms.delta),),
-        (IID, APART, BOUNDED, CODE, CODE_FIXED, UNTOUCHED, FIXED, *alternatives(terms.tried)),
-        {name: counts[name] for name in ("holdout_errors", "holdout_n")},
-        selection_bits=selection_bits,
-    )
+    ledger = (("Fisher's combination of code and hold-out, all codewords at once", terms.delta),)
+    return _of_code_and_holdout("train-and-holdout", train_and_holdout_upper, ledger, counts, terms)
 
 
 def code_or_holdout(counts: Counts, terms: Terms) -> Claim:
     """The smaller of code and hold-out certificate, bought beforehand (THEORY 2.1a v)."""
-    bits, selection_bits = _bits(terms)
-    bound = code_or_holdout_upper(
-        counts["errors"],
-        counts["n"],
-        bits,
-        counts["holdout_errors"],
-        counts["holdout_n"],
-        terms.delta,
+    ledger = (
+        ("Occam bound, all codewords at once", terms.delta / 2),
+        ("hold-out bound", terms.delta - terms.delta / 2),
     )
+    return _of_code_and_holdout("code-or-holdout", code_or_holdout_upper, ledger, counts, terms)
+
+
+def _of_code_and_holdout(
+    method: str,
+    bound: Callable[..., float],
+    ledger: tuple[tuple[str, float], ...],
+    counts: Counts,
+    terms: Terms,
+) -> Claim:
+    bits, selection_bits = _bits(terms)
+    numbers = {name: counts[name] for name in ("errors", "n", "holdout_errors", "holdout_n")}
     return Claim(
-        "code-or-holdout",
+        method,
         "zero-one risk",
-        round_up(bound),
+        round_up(bound(**numbers, bits=bits, delta=terms.delta)),
         counts["n"],
         counts["errors"],
-        (
-            ("Occam bound, all codewords at once", terms.delta / 2),
-            ("hold-out bound", terms.delta - terms.delta / 2),
-        ),
+        ledger,
         (IID, APART, BOUNDED, CODE, CODE_FIXED, UNTOUCHED, FIXED, *alternatives(terms.tried)),
         {name: counts[name] for name in ("holdout_errors", "holdout_n")},
         selection_bits=selection_bits,
