@@ -107,7 +107,7 @@ def _row(name: str, function: Measure, of_maps: bool) -> BoundSpec:
         source=_source(name, arguments, of_maps),
         needs=("margins", "weightmeasures") if reads_weights else ("margins",),
         from_evidence=_arguments(function, _FIELDS | _OF_LINEAR_MAPS if of_maps else _FIELDS),
-        unit="natural log" if name.startswith("log_") else "none",
+        unit="natural log" if name.startswith("log_") else "a score",
     )
 
 
