@@ -122,7 +122,7 @@ def test_against_its_twin(name):
 @pytest.mark.parametrize("row", MEASURE_ROWS, ids=lambda row: row.name)
 def test_rows_are_complete(row):
     assert row.kind == "order-only"
-    assert row.unit == ("natural log" if "-log-" in row.name else "none")
+    assert row.unit == ("natural log" if "-log-" in row.name else "a score")
     assert len(row.summary) < 80 and row.summary[-1] != "."
     assert row.source.equation and row.source.deviation
     documentation = inspect.getdoc(row.function)
