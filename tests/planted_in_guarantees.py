@@ -267,7 +267,7 @@ PLANTED_IN_GUARANTEES = (
     Mutant(
         "language: the longest document seen decides",
         "measuring_language.py",
-        "shape = (_places(module, tokens, sample.name), scores.shape[2])",
+        "shape = (_places(module, tokens, scores, sample.name), scores.shape[2])",
         "shape = (scores.shape[1], scores.shape[2])",
         "test_measuring_language.py",
     ),

@@ -199,9 +199,9 @@ def test_scores_that_are_no_function_of_earlier_tokens_are_refused(sample, cheat
 
 
 def test_tokens_beyond_the_vocabulary_are_refused(sample):
-    with pytest.raises(InputError, match="token 120 but the model has 120 scores"):
-        run(Table(some_scores()[:, :120]), sample)  # "x"
-    assert run(Table(some_scores()[:, :121]), sample).vocabulary == 121
+    with pytest.raises(InputError, match="255 scores, expected at least 256"):
+        run(Table(some_scores()[:, :255]), sample)
+    assert run(Table(some_scores()[:, :256]), sample).vocabulary == 256
 
 
 def test_rows_that_are_no_documents_are_refused():

@@ -8,6 +8,7 @@ error of every execution whose logits stay within τ(x)/2 (THEORY 3.5).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,28 +95,21 @@ def run(
     classes, norm = 0, 0.0
     module = module.to(device).eval()
     module = module.double() if double else module
-    state = {name: value.clone() for name, value in _persistent_buffers(module).items()}
-    for inputs, labels in sample.batches(batch_size, device=device):
-        if double:
-            inputs = map_inputs(_as_double, inputs)
-        scores = logits(module, inputs, sample.name).double()
-        if not columns:
-            _refuse_mixing(module, inputs, scores, sample.name)
-        classes = scores.shape[1]
-        if int(labels.max()) >= classes:
-            raise InputError(
-                f"{sample.name}: label {int(labels.max())} but the network has {classes} outputs, "
-                f"expected labels 0 … {classes - 1}"
-            )
-        if not 1 <= k < classes:
-            raise InputError(f"--top-k {k}: expected less than the {classes} classes")
-        if isinstance(inputs, Tensor):
-            norm = max(norm, float(inputs.flatten(1).double().norm(dim=1).max()))
-        columns.append(_columns(scores, labels, k))
-        tick(len(labels))
-    for name, value in _persistent_buffers(module).items():
-        if not torch.equal(value, state[name]):
-            raise InputError(f"evaluation changes the model's '{name}': expected it to stay")
+    with steady(module):
+        for inputs, labels in sample.batches(batch_size, device=device):
+            if double:
+                inputs = map_inputs(_as_double, inputs)
+            scores = logits(module, inputs, sample.name).double()
+            if not columns:
+                refuse_mixing(module, inputs, scores, sample.name)
+            classes = scores.shape[1]
+            refuse_labels_beyond(classes, labels, sample.name)
+            if not 1 <= k < classes:
+                raise InputError(f"--top-k {k}: expected less than the {classes} classes")
+            if isinstance(inputs, Tensor):
+                norm = max(norm, float(inputs.flatten(1).double().norm(dim=1).max()))
+            columns.append(_columns(scores, labels, k))
+            tick(len(labels))
     margins, scale, prediction, lead, truth = (
         np.concatenate(c) for c in zip(*columns, strict=True)
     )
@@ -135,18 +129,45 @@ def _as_double(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
+def refuse_labels_beyond(classes: int, labels: Tensor, name: str) -> None:
+    """InputError for a label that the network has no output for."""
+    if (largest := int(labels.max())) >= classes:
+        raise InputError(
+            f"{name}: label {largest} but the network has {classes} outputs, expected labels 0 … "
+            f"{classes - 1}"
+        )
+
+
+@contextmanager
+def steady(module: nn.Module) -> Iterator[None]:
+    """InputError where evaluation changes a buffer: what a row is given then depends on the rows
+    before it."""
+    state = {name: value.clone() for name, value in _persistent_buffers(module).items()}
+    yield
+    for name, value in _persistent_buffers(module).items():
+        if not torch.equal(value, state[name]):
+            raise InputError(f"evaluation changes the model's '{name}': expected it to stay")
+
+
 def _persistent_buffers(module: nn.Module) -> dict[str, Tensor]:
     stored = module.state_dict()
     return {name: stored[name] for name, _ in module.named_buffers() if name in stored}
 
 
-def _refuse_mixing(module: nn.Module, inputs: Inputs, scores: Tensor, name: str) -> None:
+def moved(again: Tensor, scores: Tensor) -> bool:
+    """Whether any score is further from what it was than the tolerance at its own place: a large
+    score elsewhere excuses nothing."""
+    size = scores.nan_to_num(0, 0, 0).abs().amax(dim=-1, keepdim=True)
+    same = torch.isclose(again, scores, rtol=0, atol=0, equal_nan=True)
+    return not bool((same | ((again - scores).abs() <= TOLERANCE * size)).all())
+
+
+def refuse_mixing(module: nn.Module, inputs: Inputs, scores: Tensor, name: str) -> None:
     """InputError where the scores of a row depend on the rest of its batch (batch statistics, say)
     or on chance: its loss is then no function of the row, and no statement covers it."""
     alone = logits(module, map_inputs(lambda t: t[:COMPANY], inputs), name).double()
     together = scores[: len(alone)]
-    size = float(together.nan_to_num(0, 0, 0).abs().amax())
-    if not torch.allclose(alone, together, rtol=0, atol=TOLERANCE * size, equal_nan=True):
+    if moved(alone, together):
         raise InputError(
             f"the model's scores of a row of {name} change with the rest of its batch, or by "
             "chance: expected a function of each row alone"

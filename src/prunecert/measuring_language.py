@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prunecert.data.text import LONGEST
-from prunecert.measuring import DEFAULT_BATCH, TOLERANCE, Batches
+from prunecert.data.text import BYTES, LONGEST
+from prunecert.measuring import DEFAULT_BATCH, TOLERANCE, Batches, moved, steady
 from prunecert.models.tokens import token_outputs
 from prunecert.progress import Tick, silent
 from prunecert.types import InputError
@@ -29,7 +29,23 @@ MIXINGS = tuple(2.0**-i for i in range(1, 11))  # the list of a, fixed here: a p
 ROUNDING = 1e-12  # relative: what sums in float64 can lose (τ is far above what logarithms do)
 PLACES_AT_ONCE = 1 << 12  # scores of so many tokens stay in a processor's cache
 COMPANY = 2  # documents that are evaluated once more
-CUTS = (1, 2, 3, 5, 8, 13, 21, 34)  # places before which a change of later tokens must not be seen
+CUTS = (
+    1,
+    2,
+    3,
+    5,
+    8,
+    13,
+    21,
+    34,
+    55,
+    89,
+    144,
+    233,
+    377,
+    610,
+    987,
+)  # places before which a change of later tokens must not be seen
 
 
 @dataclass(frozen=True)
@@ -96,19 +112,23 @@ def run(
     module = module.to(device).eval()
     columns: list[tuple[NDArray[np.float64], ...]] = []
     shape = (0, 0)
-    for tokens, labels in _documents(sample, batch_size, device):
-        scores = token_outputs(module, tokens, sample.name).double()
-        if not columns:
-            _refuse_looking_ahead(module, tokens, scores, sample.name)
-            shape = (_places(module, tokens, sample.name), scores.shape[2])
-            if not 1 <= k < shape[1]:
-                raise InputError(f"--top-k {k}: expected less than the vocabulary of {shape[1]}")
-        if int(labels.max()) >= shape[1]:
-            raise InputError(
-                f"{sample.name}: token {int(labels.max())} but the model has {shape[1]} scores"
-            )
-        columns.append(_columns(scores, labels[:, : scores.shape[1]], k, tolerance))
-        tick(len(labels))
+    with steady(module):
+        for tokens, labels in _documents(sample, batch_size, device):
+            scores = token_outputs(module, tokens, sample.name).double()
+            if not columns:
+                _refuse_looking_ahead(module, tokens, scores, sample.name)
+                if scores.shape[2] < BYTES:
+                    raise InputError(
+                        f"the model has {scores.shape[2]} scores, expected at least {BYTES}: one "
+                        "for every byte that a new document may hold"
+                    )
+                shape = (_places(module, tokens, scores, sample.name), scores.shape[2])
+                if not 1 <= k < shape[1]:
+                    raise InputError(
+                        f"--top-k {k}: expected less than the vocabulary of {shape[1]}"
+                    )
+            columns.append(_columns(scores, labels[:, : scores.shape[1]], k, tolerance))
+            tick(len(labels))
     bits, beyond, counted = (np.concatenate(part) for part in zip(*columns, strict=True))
     return DocumentLosses(
         bits, beyond, counted.astype(np.int64), shape[1], shape[0], k, sample.name
@@ -125,12 +145,19 @@ def _documents(sample: Batches, batch_size: int, device: str) -> Iterator[tuple[
             yield inputs[i : i + few], labels[i : i + few]
 
 
-def _places(module: nn.Module, tokens: Tensor, name: str) -> int:
+def _places(module: nn.Module, tokens: Tensor, scores: Tensor, name: str) -> int:
     """How many tokens of a document the model scores, however long it is. The longest document of
     the sample must not decide it: the loss is to be fixed before the sample."""
     few = tokens[:COMPANY]
     filled = torch.cat((few, few[:, -1:].expand(-1, LONGEST - few.shape[1])), dim=1)
-    return token_outputs(module, filled, f"{name}, filled up to {LONGEST} tokens").shape[1]
+    longer = token_outputs(module, filled, f"{name}, filled up to {LONGEST} tokens").double()
+    width = min(tokens.shape[1], longer.shape[1])
+    if scores.shape[1] != width or moved(longer[:, :width], scores[:COMPANY]):
+        raise InputError(
+            f"the model's scores of a token of {name} change with the length of the rows: expected "
+            "a function of the earlier tokens alone"
+        )
+    return longer.shape[1]
 
 
 def _columns(
@@ -155,14 +182,11 @@ def _columns(
 def _refuse_looking_ahead(module: nn.Module, tokens: Tensor, scores: Tensor, name: str) -> None:
     """Scores of the first documents, in other company and with later tokens changed, must stay."""
     few, expected = tokens[:COMPANY], scores[:COMPANY]
-    size = float(expected.nan_to_num(0, 0, 0).abs().amax())
     cuts = [cut for cut in CUTS if cut < few.shape[1]] + [few.shape[1]]
     changed = [torch.cat((few[:, :cut], (few[:, cut:] + 1) % scores.shape[2]), 1) for cut in cuts]
     again = token_outputs(module, torch.cat(changed), name).double()
     for cut, found in zip(cuts, again.reshape(len(cuts), *expected.shape), strict=True):
-        if not torch.allclose(
-            found[:, :cut], expected[:, :cut], rtol=0, atol=TOLERANCE * size, equal_nan=True
-        ):
+        if moved(found[:, :cut], expected[:, :cut]):
             raise InputError(
                 f"the model's scores of a token of {name} change with later tokens, with other "
                 "documents or by chance: expected a function of the earlier tokens alone"

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from prunecert.measuring import DEFAULT_BATCH, TOLERANCE, Batches, logits
+from prunecert.measuring import (
+    DEFAULT_BATCH,
+    TOLERANCE,
+    Batches,
+    logits,
+    refuse_labels_beyond,
+    refuse_mixing,
+    steady,
+)
 from prunecert.progress import Tick, silent
 from prunecert.types import InputError, Losses
 
@@ -27,6 +35,8 @@ def confidence(probabilities: Tensor, labels: Tensor) -> Tensor:
     """One minus the probability given to the true class: 0 … 1."""
     return 1 - probabilities.gather(1, labels[:, None])[:, 0]
 
+
+LARGEST_VARIANCE = 0.5  # unbiased, of numbers in [0, 1]: of 0 and 1
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"brier": brier, "confidence": confidence}
 
@@ -56,7 +66,9 @@ class MeasuredLosses:
             "errors": math.ceil(total),
             "loss": self.loss,
             "mean": min(1.0, total / self.n * (1 + 1e-12)),
-            "variance": min(1.0, (math.sqrt(variance) + 2 * widest) ** 2 * (1 + 1e-12)),
+            "variance": min(
+                LARGEST_VARIANCE, (math.sqrt(variance) + 2 * widest) ** 2 * (1 + 1e-12)
+            ),
         }
 
     def part(self) -> Losses:
@@ -83,16 +95,15 @@ def run(
         raise InputError(f"--loss {loss}: expected one of {', '.join(LOSSES)}")
     module = module.to(device).eval()
     values, slack = [], []
-    for inputs, labels in sample.batches(batch_size, device=device):
-        scores = logits(module, inputs, sample.name).double()
-        if int(labels.max()) >= scores.shape[1]:
-            raise InputError(
-                f"{sample.name}: label {int(labels.max())} but the network has {scores.shape[1]} "
-                "outputs"
-            )
-        finite = scores.isfinite().all(dim=1)
-        found = LOSSES[loss](scores.softmax(dim=1), labels).clamp(0, 1)
-        values.append(torch.where(finite, found, 1.0).cpu().numpy())
-        slack.append((TOLERANCE * scores.abs().amax(dim=1)).nan_to_num(1, 1).clamp(max=1).cpu())
-        tick(len(labels))
+    with steady(module):
+        for inputs, labels in sample.batches(batch_size, device=device):
+            scores = logits(module, inputs, sample.name).double()
+            if not values:
+                refuse_mixing(module, inputs, scores, sample.name)
+            refuse_labels_beyond(scores.shape[1], labels, sample.name)
+            finite = scores.isfinite().all(dim=1)
+            found = LOSSES[loss](scores.softmax(dim=1), labels).clamp(0, 1)
+            values.append(torch.where(finite, found, 1.0).cpu().numpy())
+            slack.append((TOLERANCE * scores.abs().amax(dim=1)).nan_to_num(1, 1).clamp(max=1).cpu())
+            tick(len(labels))
     return MeasuredLosses(loss, np.concatenate(values), np.concatenate(slack), sample.name)

@@ -34,6 +34,7 @@ from prunecert.bounds.language import (
 )
 from prunecert.bounds.losses import hoeffding_bentkus_upper
 from prunecert.bounds.table import evaluate
+from prunecert.certificate import percent
 from prunecert.certificate.language_statements import LANGUAGE_CLAIMED, language_samples
 from prunecert.data import Sample, load_source, take
 from prunecert.data.text import seeded_text
@@ -256,7 +257,8 @@ def test_every_unit_has_its_own_quantity_and_sentence(made, claims):
     for method, claim in claims.items():
         record = as_record(replace(made.certified, claim=claim))
         sentences[method] = f"{language_samples(record)}: {LANGUAGE_CLAIMED[method](record)}"
-        assert str(claim.risk_bound) in sentences[method]  # every digit
+        digits = percent(claim.risk_bound) if "top-k" in method else str(claim.risk_bound)
+        assert digits in sentences[method]  # every digit
     assert "a new document drawn alike" in sentences["language-documents"]
     assert "nothing of any other text" in sentences["language-sampled"]
     assert "by seed 3 out of the 10,000 documents" in sentences["language-sampled"]

@@ -55,7 +55,7 @@ def test_fitting_keeps_pruned_weights_and_names_its_variances(mean, prior):
 
 def test_weights_without_variances_are_refused(source, prior):
     with pytest.raises(InputError, match="names no variances"):
-        certify(prior, source, method="single-draw", prior=prior)
+        certify(prior, source, method="single-draw", prior=prior, sample="train")
 
 
 def test_a_prior_that_has_seen_the_sample_is_refused(source, mean, prior):
@@ -70,12 +70,15 @@ def test_a_prior_that_has_seen_the_sample_is_refused(source, mean, prior):
     used = used | {"start": 100, "stop": 200}
     with pytest.raises(InputError, match="first or the last part"):
         unseen_by(replace(prior, log={"trained_on": [used]}), source)
-    assert unseen_by(prior, source) == "train"
+    with pytest.raises(InputError, match="no run log says"):
+        unseen_by(prior, source)
 
 
 def test_more_draws_pay_less_for_sampling(source, mean, prior):
     few, many = (
-        certify(mean, source, method="pac-bayes-kl", prior=prior, draws=draws).record
+        certify(
+            mean, source, method="pac-bayes-kl", prior=prior, draws=draws, sample="train"
+        ).record
         for draws in (10, 200)
     )
     assert many.details["gibbs_risk"] < few.details["gibbs_risk"]
@@ -115,22 +118,28 @@ def forged(folder, **details):
 
 def test_a_posterior_said_to_be_cheaper_is_found_out(source, mean, prior, tmp_path, monkeypatch):
     """By the recount, and where that is fooled, by the independent computation in fifty digits."""
-    issued = certify(mean, source, method="pac-bayes-kl", prior=prior, draws=5)
+    issued = certify(mean, source, method="pac-bayes-kl", prior=prior, draws=5, sample="train")
     place = issued.write(tmp_path / "c")
     assert verify(place, mean.architecture, source).valid
     cheaper = issued.record.details["kl_nats"] - 1.0
     forged(place, kl_nats=cheaper)
     assert verify(place, mean.architecture, source).sentence.startswith("recount: kl_nats")
     monkeypatch.setattr("prunecert.api.counting.kl_nats", lambda posterior: cheaper)
-    place = certify(mean, source, method="pac-bayes-kl", prior=prior, draws=5).write(tmp_path / "d")
+    place = certify(
+        mean, source, method="pac-bayes-kl", prior=prior, draws=5, sample="train"
+    ).write(tmp_path / "d")
     assert verify(place, mean.architecture, source).sentence.startswith("details.kl_nats: ")
 
 
 def test_the_network_of_a_single_draw_is_the_one_drawn(source, mean, prior, tmp_path, monkeypatch):
     """A draw chosen among several, by its own luck, is not what the hash of the posterior draws."""
-    place = certify(mean, source, method="single-draw", prior=prior).write(tmp_path / "c")
+    place = certify(mean, source, method="single-draw", prior=prior, sample="train").write(
+        tmp_path / "c"
+    )
     assert verify(place, mean.architecture, source).valid
     monkeypatch.setattr("prunecert.api.posteriors.seed_text", lambda *_: "another seed")
-    chosen = certify(mean, source, method="single-draw", prior=prior).write(tmp_path / "d")
+    chosen = certify(mean, source, method="single-draw", prior=prior, sample="train").write(
+        tmp_path / "d"
+    )
     verdict = verify(chosen, mean.architecture, source)
     assert not verdict.valid and "is not what its posterior draws" in verdict.sentence

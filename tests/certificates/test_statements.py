@@ -146,23 +146,19 @@ def exact_bound(document: dict[str, Any]) -> mpf:
                 empirical_risk=mean, variance=variance, n=n, bits=0, delta=share
             )
         case "train-and-holdout":
-            bits = document["code_bits"] + document["selection_bits"]
             more = {name: details[name] for name in ("holdout_errors", "holdout_n")}
-            return TWINS["train-and-holdout"](
-                errors=errors, n=n, bits=bits, delta=document["delta"], **more
-            )
+            bits = document["code_bits"]
+            return TWINS["train-and-holdout"](errors=errors, n=n, bits=bits, delta=share, **more)
         case "code-or-holdout":
-            half = mpf(document["delta"]) / 2
-            bits = document["code_bits"] + document["selection_bits"]
             more = {"errors": details["holdout_errors"], "n": details["holdout_n"]}
-            code = TWINS["occam"](errors=errors, n=n, bits=bits, delta=half)
-            return min(code, TWINS["holdout"](**more, delta=half))
+            bits = document["code_bits"]
+            code = TWINS["occam"](errors=errors, n=n, bits=bits, delta=share / 2)
+            return min(code, TWINS["holdout"](**more, delta=share / 2))
         case "transfer-to-dense":
-            half = mpf(document["delta"]) / 2
-            bits = document["code_bits"] + document["selection_bits"]
-            first = TWINS["occam"](errors=errors, n=n, bits=bits, delta=half)
+            bits = document["code_bits"]
+            first = TWINS["occam"](errors=errors, n=n, bits=bits, delta=share / 2)
             return first + TWINS["disagreement"](
-                count=details["count"], n=details["inputs"], delta=half
+                count=details["count"], n=details["inputs"], delta=share / 2
             )
         case "transfer-to-pruned":
             first = TWINS["holdout"](errors=errors, n=n, delta=share / 2)

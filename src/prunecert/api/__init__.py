@@ -71,7 +71,7 @@ def certify(
     loss: str = "",
     prior: nn.Module | Network | None = None,
     draws: int | None = None,
-    unit: Unit = "documents",
+    unit: Unit | None = None,
     seed: int = 0,
     tried: int = 1,
     target: float | None = None,
@@ -97,7 +97,7 @@ def certify(
             subject,
             sample_of(source, sample or "train", "bound"),
             delta=delta,
-            unit=unit,
+            unit=unit or "documents",
             k=k if method == "top-k" else None,
             draws=draws,
             seed=seed,
@@ -105,6 +105,8 @@ def certify(
             target=target,
             options=options,
         ).issue()
+    if unit is not None:
+        raise InputError(f"--unit {unit}: {source.spec} is not a text")
     if method == "occam":
         chosen = sample_of(source, sample or "train", "bound")
         return certify_code(

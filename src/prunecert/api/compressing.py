@@ -94,7 +94,8 @@ class Search:
     options: Options
 
     def network(self, tensors: dict[str, Tensor]) -> Network:
-        log = {"trained_on": [located(self.sample)], "method": "compress"}
+        before = self.start.log.get("trained_on", []) if self.start else []
+        log = {"trained_on": [*before, located(self.sample)], "method": "compress"}
         return Network(self.model, tensors, self.model.spec, log=log)
 
 

@@ -13,6 +13,7 @@ from prunecert.api.counting import Options, losses_of, outputs_of
 from prunecert.api.networks import Network, network_of, refuse_trained_on
 from prunecert.api.samples import sample_of
 from prunecert.data import Sample
+from prunecert.data.text import TextSplit
 from prunecert.measuring import CURVE_POINTS
 from prunecert.measuring_norms import chain, weight_measures
 from prunecert.results import evidence_bytes
@@ -34,6 +35,11 @@ def measure(
     where defined; 0 for none)."""
     subject = network if isinstance(network, Network) else network_of(network)
     chosen = sample_of(data, sample, "bound")
+    if isinstance(chosen.rows, TextSplit):
+        raise InputError(
+            f"{chosen.source}: a text is measured by `prunecert certify`: expected the evidence "
+            "of its certificate"
+        )
     found = outputs_of(subject, chosen, options)
     view = subject.architecture.view
     parts: dict[str, Any] = {

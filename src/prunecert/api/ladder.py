@@ -156,8 +156,9 @@ def rung(
         masks = mask_of(pruned, prunable_names(pruned, rule.include, rule.exclude))
         name = f"retraining at {rung_label(sparsity, rule.scope)}"
         fit(pruned, sample, recipe, masks=masks, stage=stage, name=name)
-        log["trained_on"] = _once([*network.log.get("trained_on", []), located(sample)])
         log["recipe"] = asdict(recipe)
+    if sample is not None and (recipe is not None or rule.method in NEEDS_DATA):
+        log["trained_on"] = _once([*network.log.get("trained_on", []), located(sample)])
     tensors = {
         name: tensor.detach().cpu().to(network.tensors[name].dtype)
         for name, tensor in pruned.state_dict().items()

@@ -252,7 +252,12 @@ class NetworkCheck:
             return None
         other = self._taken(source, recorded["sample"], role, recorded["sha256"])
         try:
-            refuse_shared(sample, other)
+            if role == "prior":
+                equal_to_trained(other, sample)
+            elif role == "holdout":
+                equal_to_trained(sample, other)
+            else:
+                refuse_shared(sample, other)
         except InputError as error:
             raise CodeError(f"details.{name}: {error}") from error
         return other

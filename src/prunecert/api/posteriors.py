@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prunecert.api.certification import located
+from prunecert.api.certification import equal_to_trained, located
 from prunecert.api.claims import METHODS, Terms, check_terms
 from prunecert.api.counting import Options, Question, counts_of_draws, errors_by_draw
 from prunecert.api.issuing import Issued, issue
@@ -21,7 +21,7 @@ from prunecert.api.records import object_of
 from prunecert.api.runs import Recipe, batches_of
 from prunecert.api.two_samples import described
 from prunecert.certificate import MOST_DRAWS, POSTERIOR, PRIOR, sha256
-from prunecert.data import Sample, Source, refuse_shared, take
+from prunecert.data import Sample, Source, take
 from prunecert.posterior import (
     FIRST_EXPONENT,
     Posterior,
@@ -81,14 +81,17 @@ def unseen_by(prior: Network, source: Source) -> str:
     slice."""
     used = prior_rows(prior, source)
     if used is None:
-        return "train"
+        raise InputError(
+            f"{prior.name}: no run log says which rows of {source.spec} it was made from: expected "
+            "--sample with rows that it has not seen, such as train[600:]"
+        )
     if used.start == 0 and used.stop < len(used.rows):
         return f"train[{used.stop}:]"
     if used.start > 0 and used.stop == len(used.rows):
         return f"train[:{used.start}]"
     raise InputError(
         f"{prior.name}: its run log says it was trained on {used.name}: expected a prior made from "
-        "the first or the last part of the training rows, or --sample"
+        "the first or the last part of the training rows, or --sample with rows it has not seen"
     )
 
 
@@ -174,7 +177,7 @@ def certify_draws(
         raise InputError(f"--draws {draws}: expected 1 to {MOST_DRAWS:,}")
     refuse_trained_on([prior], located(sample))
     if prior_sample is not None:
-        refuse_shared(prior_sample, sample)
+        equal_to_trained(prior_sample, sample)
     variances = variances_of(mean)
     posterior = posterior_of(mean, prior, variances)
     architecture = mean.architecture

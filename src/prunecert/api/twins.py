@@ -70,11 +70,10 @@ def _of_draws(claim: Claim, delta: float) -> list[Question]:
 
 
 def _of_two_samples(claim: Claim, terms: Terms) -> dict[str, Any]:
-    """Codes pay for the alternatives in bits, hold-outs with a share of delta."""
-    arguments = {"errors": claim.errors, "n": claim.n, **claim.details}
-    if terms.code_bits is None:
-        return {**arguments, "delta": terms.delta / terms.tried}
-    return {**arguments, "bits": terms.code_bits + claim.selection_bits, "delta": terms.delta}
+    """A list of T alternatives or networks costs either sample a share of delta."""
+    bits = {} if terms.code_bits is None else {"bits": terms.code_bits}
+    counts = {"errors": claim.errors, "n": claim.n, **claim.details}
+    return {**counts, **bits, "delta": terms.delta / terms.tried}
 
 
 def _of_accepted(claim: Claim, terms: Terms) -> list[Question]:

@@ -45,6 +45,8 @@ def certify_from_two(
     known = METHODS[method]
     if known.compared != (dense is not None):
         raise InputError(f"{method}: expected {'a' if known.compared else 'no'} dense network")
+    if known.second == "holdout":
+        equal_to_trained(sample, second)
     refuse_shared(sample, second)
     held_out = [second] if known.coded else [sample, second]
     for one in held_out:

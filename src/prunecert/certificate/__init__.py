@@ -34,13 +34,8 @@ from prunecert.certificate.folder import (
     sha256,
     write_folder,
 )
-from prunecert.certificate.statements import (
-    confidence_of,
-    named,
-    percent,
-    rounded_up,
-    statement,
-)
+from prunecert.certificate.numbers import confidence_of, percent, rounded_up
+from prunecert.certificate.statements import named, statement
 
 __all__ = [
     "ATTEMPTS",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prunecert.certificate.folder import NETWORK
+from prunecert.certificate.numbers import percent
 
 Record = Mapping[str, Any]
 
@@ -32,8 +33,8 @@ def _sampled(record: Record) -> str:
 
 def _documents(record: Record) -> str:
     return (
-        f"{_costs(record)} bits per token on average for a new document drawn alike "
-        f"{_measured(record)}"
+        f"{_costs(record)} bits per token on average over those tokens of a new document drawn "
+        f"alike {_measured(record)}"
     )
 
 
@@ -49,9 +50,9 @@ def _top_k(record: Record) -> str:
     details = record["details"]
     return (
         f"the network in {NETWORK}, which reads {details['places']:,} tokens of a document at "
-        f"most, misses with its {details['k']} best guesses on average a share of at most "
-        f"{record['risk_bound']} of the tokens of a new document drawn alike "
-        f"({details['beyond']} measured, a code of {record['code_bits']:,} bits)"
+        f"most, misses with its {details['k']} best guesses on average at most "
+        f"{percent(record['risk_bound'])} of those tokens of a new document drawn alike "
+        f"({percent(details['beyond'])} measured, a code of {record['code_bits']:,} bits)"
     )
 
 

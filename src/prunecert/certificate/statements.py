@@ -4,20 +4,15 @@ regenerated and compared."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from typing import Any
 
 from prunecert.certificate.folder import NETWORK
 from prunecert.certificate.language_statements import LANGUAGE_CLAIMED, language_samples
+from prunecert.certificate.numbers import percent, rounded_up
 from prunecert.inversions import round_up
 from prunecert.types import CodeError, InputError
 
 DENSE_ONE = "the dense network that it is compared with"
-
-
-def confidence_of(delta: float) -> float:
-    """1 − delta, of the decimal that delta is written as: no digit of it is rounded away."""
-    return float(1 - Decimal(repr(float(delta))))
 
 
 def named(text: str) -> str:
@@ -25,23 +20,6 @@ def named(text: str) -> str:
     if not 0 < len(text) <= 1000 or not text.isprintable() or '"' in text:
         raise InputError(f"{text!r}: expected a name of printable characters without double quotes")
     return text
-
-
-def rounded_up(value: float, digits: int = 4) -> str:
-    """A number to so many significant digits, never below it.
-
-    >>> rounded_up(0.123411)
-    '0.1235'
-    """
-    exact = Decimal(repr(float(value)))
-    if not exact or not exact.is_finite():
-        return str(value)
-    return f"{round_up(value, digits - 1 - exact.adjusted()):.{digits}g}"
-
-
-def percent(fraction: float) -> str:
-    """A fraction as a percentage, every digit of it: neither a bound nor a confidence may gain."""
-    return f"{(Decimal(repr(float(fraction))) * 100).normalize():f} %"
 
 
 Record = Mapping[str, Any]
@@ -115,16 +93,25 @@ def _cost_of_pruning(record: Record) -> str:
 def _bounded_loss(record: Record) -> str:
     details = record["details"]
     return (
-        f"the network has a mean {details['loss']} loss, between 0 and 1, of at most "
+        f"the network has a mean {details['loss']} loss, scaled to lie between 0 and 1, of at most "
         f"{record['risk_bound']:g} on new data drawn alike ({rounded_up(details['mean'])} measured)"
     )
 
 
 def _train_and_holdout(record: Record) -> str:
     return (
-        f"the network in {NETWORK} {_risk(record)} ({record['errors']:,} and "
-        f"{record['details']['holdout_errors']:,} errors counted, a code of "
-        f"{record['code_bits']:,} bits)"
+        f"the network in {NETWORK} {_risk(record)} ({record['errors']:,} errors counted in the "
+        f"first sample and {record['details']['holdout_errors']:,} in the second, joined in one "
+        f"bound; a code of {record['code_bits']:,} bits)"
+    )
+
+
+def _code_or_holdout(record: Record) -> str:
+    return (
+        f"the network in {NETWORK} {_risk(record)} (the smaller of two bounds at half of the "
+        f"failure probability each: {record['errors']:,} errors counted in the first sample with a "
+        f"code of {record['code_bits']:,} bits, {record['details']['holdout_errors']:,} in the "
+        "second)"
     )
 
 
@@ -148,16 +135,17 @@ def _pac_bayes_kl(record: Record) -> str:
     return (
         f"and of {details['draws']:,} networks, the randomised network around {NETWORK}, which "
         f"draws its weights afresh for each prediction, {_risk(record)} ({record['errors']:,} "
-        f"errors counted over all draws, a divergence of {rounded_up(details['kl_nats'])} nats "
-        "from a prior made without the samples)"
+        f"errors counted in {details['draws'] * record['n']:,} predictions, a divergence of "
+        f"{round_up(details['kl_nats'], 1):,.1f} nats from a prior made without the samples)"
     )
 
 
 def _single_draw(record: Record) -> str:
     ratio = rounded_up(record["details"]["log_ratio_nats"])
     return (
-        f"and of the network, it {_risk(record)} ({record['errors']:,} errors counted, a "
-        f"log-density ratio of {ratio} nats to a prior made without the samples)"
+        f"and of one network from a posterior, that network, in {NETWORK}, {_risk(record)} "
+        f"({record['errors']:,} errors counted, a log-density ratio of {ratio} nats to a prior "
+        "made without the samples)"
     )
 
 
@@ -178,7 +166,7 @@ CLAIMED: dict[str, Callable[[Record], str]] = {
     "cost-of-pruning": _cost_of_pruning,
     "bounded-loss": _bounded_loss,
     "train-and-holdout": _train_and_holdout,
-    "code-or-holdout": _train_and_holdout,
+    "code-or-holdout": _code_or_holdout,
     "transfer-to-dense": _transfer_to_dense,
     "transfer-to-pruned": _transfer_to_pruned,
     "pac-bayes-kl": _pac_bayes_kl,

@@ -59,7 +59,9 @@ def _statement(name: str, source: str | None) -> tuple[BoundSpec, str]:
         near = difflib.get_close_matches(name, specs, 1)
         hint = f"did you mean {near[0]}? " if near else ""
         unread = f" ({'; '.join(sentences)})" if sentences else ""
-        raise InputError(f"no statement {name!r}: {hint}expected one of {', '.join(specs)}{unread}")
+        raise InputError(
+            f"no statement {name!r}: {hint}expected a name that `prunecert bounds` lists{unread}"
+        )
     return specs[name]
 
 
@@ -220,7 +222,8 @@ def explain(
         lines = [f"  {key} = {{{value}}}," for key, value in fields.items() if value]
         terminal.copyable("\n".join([f"@{kind}{{{source.key},", *lines, "}"]))
         return
-    terminal.line(f"{spec.name}  ({standing}; bounds the {spec.quantity})")
+    about = "bounds nothing" if spec.kind == "order-only" else f"bounds the {spec.quantity}"
+    terminal.line(f"{spec.name}  ({standing}; {about})")
     terminal.line()
     for paragraph in (inspect.getdoc(spec.function) or spec.summary).split("\n\n"):
         lines = paragraph.splitlines() if ">>>" in paragraph else [" ".join(paragraph.split())]

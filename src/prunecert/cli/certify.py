@@ -21,7 +21,7 @@ from prunecert.cli.options import (
     Seed,
     evaluation,
 )
-from prunecert.cli.terminal import Terminal, percent
+from prunecert.cli.terminal import Terminal
 from prunecert.types import InputError
 
 if TYPE_CHECKING:
@@ -53,14 +53,23 @@ def certify(
     ] = False,
     disagreement: Annotated[
         Optional[Path],
-        typer.Option("--disagreement", metavar="DENSE", help="Unlabelled test inputs."),
+        typer.Option(
+            "--disagreement",
+            metavar="DENSE",
+            help="How often W and DENSE differ; no labels needed.",
+        ),
     ] = None,
     max_drop: Annotated[
         Optional[Path],
-        typer.Option("--max-drop", metavar="DENSE", help="Certified cost of pruning."),
+        typer.Option("--max-drop", metavar="DENSE", help="How much worse W is than DENSE."),
     ] = None,
     per_class: Annotated[bool, typer.Option("--per-class", help="Every class at once.")] = False,
-    top_k: Annotated[Optional[int], typer.Option("--top-k", min=2, metavar="K")] = None,
+    top_k: Annotated[
+        Optional[int],
+        typer.Option(
+            "--top-k", min=2, metavar="K", help="Right class (or token) among the first K."
+        ),
+    ] = None,
     loss: Annotated[
         Optional[str],
         typer.Option("--loss", metavar="LOSS", help="Mean brier or confidence loss, in [0, 1]."),
@@ -91,11 +100,13 @@ def certify(
     ] = None,
     draws: Annotated[
         Optional[int],
-        typer.Option("--draws", min=1, help="Networks of --gibbs; documents of --unit sampled."),
+        typer.Option(
+            "--draws", min=1, help="Networks of --gibbs (1000); documents of --unit sampled."
+        ),
     ] = None,
     unit: Annotated[
-        str, typer.Option("--unit", help="Of a text: documents, sampled or tokens.")
-    ] = "documents",
+        Optional[str], typer.Option("--unit", help="Of a text: documents, sampled or tokens.")
+    ] = None,
     seed: Seed = 0,
     predictions: Predicted = None,
     target_error: Target = None,
@@ -110,7 +121,7 @@ def certify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Issue a certificate: of the network's own code, or from a hold-out sample."""
+    """Issue a certificate: of the network's own code, or one of the statements below."""
     from prunecert.certificate import CERTIFICATE, check_folder
 
     modes = {
@@ -127,7 +138,7 @@ def certify(
         "pac-bayes-kl": gibbs,
         "single-draw": single_draw,
     }
-    asked = [name for name, value in modes.items() if value]
+    asked = [name for name, value in modes.items() if value is not None and value is not False]
     if len(asked) > 1:
         raise InputError(f"certify: one statement at a time, not {' and '.join(asked)}")
     if (weights is None) == (predictions is None):
@@ -135,6 +146,10 @@ def certify(
     if second and not (combined or smaller or to_dense or from_dense):
         expected = "--combined, --smaller, --to-dense or --from-dense"
         raise InputError(f"certify: --second goes with {expected}")
+    if draws is not None and not (gibbs or unit == "sampled"):
+        raise InputError("certify: --draws goes with --gibbs, or with --unit sampled")
+    if unit is not None and (predictions or (asked and asked != ["top-k"])):
+        raise InputError("certify: --unit goes with a text, alone or with --top-k")
     if predictions and (model or data or sample):
         raise InputError("certify: --predictions stands in for --model, --data and --sample")
     check_folder(out)
@@ -169,7 +184,9 @@ def certify(
     terminal.document((place / CERTIFICATE).read_bytes())
     print_issued(terminal, issued, place)
     if target_error is not None and issued.risk_bound > target_error:
-        terminal.line(f"--target-error {percent(target_error)} is not met.")
+        terminal.line(
+            f"--target-error {target_error:g} is not met: the bound is {issued.risk_bound:g}."
+        )
         raise typer.Exit(NO)
 
 
@@ -212,7 +229,7 @@ def _of_predictions(
 
 
 def print_issued(terminal: Terminal, issued: Issued, place: Path, *, given: bool = True) -> None:
-    from prunecert.cli.wording import advice, holdout_line, ledger_line, size_rows
+    from prunecert.cli.wording import advice, holdout_line, ledger_line, size_rows, vacuous_line
 
     terminal.line(issued.statement)
     if issued.record.method == "occam":
@@ -220,6 +237,8 @@ def print_issued(terminal: Terminal, issued: Issued, place: Path, *, given: bool
         terminal.pairs(size_rows(issued, given))
         for sentence in advice(issued.record):
             terminal.line(sentence)
+    if nothing := vacuous_line(issued.record):
+        terminal.line(nothing)
     if len(issued.record.delta_ledger) > 1:
         terminal.line(ledger_line(issued.record))
     for note in issued.notes:

@@ -17,7 +17,8 @@ from prunecert.types import InputError
 def posterior(
     weights: Annotated[Path, typer.Argument(metavar="W", help="Weights to begin with, pruned.")],
     prior: Annotated[
-        Path, typer.Option("--prior", help="Weights made without the rows to be certified on.")
+        Path,
+        typer.Option("--prior", help="Weights made without the rows to be certified on; may be W."),
     ],
     model: Model,
     data: Data,
@@ -39,7 +40,7 @@ def posterior(
     """Train a posterior for the PAC-Bayes bound; `certify --gibbs PRIOR` then states it."""
     from prunecert.api import architecture
     from prunecert.api.networks import open_network, with_log
-    from prunecert.api.posteriors import fitted, unseen_by
+    from prunecert.api.posteriors import fitted, prior_rows, unseen_by
     from prunecert.api.runs import Recipe
     from prunecert.api.samples import open_source
     from prunecert.data import take
@@ -50,19 +51,20 @@ def posterior(
         raise InputError(f"--out {out}: expected a file name that ends in .safetensors")
     built, source = architecture(model), open_source(data)
     mean, other = open_network(weights, built), open_network(prior, built)
-    unseen = take(source, unseen_by(other, source), "bound")
     chosen = take(source, sample or "train", "train")
+    unseen = unseen_by(other, source) if prior_rows(other, source) else chosen.name
+    rows = take(source, unseen, "bound")
     terminal = Terminal(quiet=quiet)
     recipe = Recipe(
         f"{epochs}ep", batch_size, learning_rate, "adamw", seed=seed, device=usable(device)
     )
     with terminal.progress() as stage, stage("training the posterior", 0) as tick:
         found, nats = fitted(
-            mean, other, chosen, unseen.n, delta, recipe, exponent, lambda *_: tick(1)
+            mean, other, chosen, rows.n, delta, recipe, exponent, lambda *_: tick(1)
         )
     write_bytes(out, safetensors_bytes(found.tensors, with_log(found.log)))
     terminal.line(
-        f"trained on {chosen.name}; {nats:,.1f} nats from the prior, to be certified on "
-        f"{unseen.name}"
+        f"trained on {chosen.name}; {nats:,.1f} nats from the prior, to be certified on rows that "
+        f"the prior has not seen{f': {rows.name}' if unseen != chosen.name else ''}"
     )
     terminal.copyable(f"wrote {out}")

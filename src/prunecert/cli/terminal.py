@@ -14,6 +14,7 @@ from rich.table import Table
 from prunecert.progress import Stage, Tick, quiet
 
 WIDTH = 80
+LONGEST_NAME = 48  # of a first column that is never broken: what it says can be pasted
 
 
 class _Console(Console):
@@ -56,7 +57,12 @@ class Terminal:
         )
         for i, name in enumerate(columns):
             numeric = all(_numeric(row[i]) for row in rows) and bool(rows)
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+            whole = i == 0 and all(
+                " " not in row[i] and len(row[i]) <= LONGEST_NAME for row in rows
+            )
+            table.add_column(
+                name, justify="right" if numeric else "left", overflow="fold", no_wrap=whole
+            )
         for row in rows:
             table.add_row(*row)
         self._out.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,15 @@ def holdout_line(record: CertificateRecord) -> str:
         f"Hold-out, a statement of its own: at most {percent(line.risk_bound)} "
         f"({line.errors:,} errors in {line.n:,} of {line.sample}, delta {line.delta:g})."
     )
+
+
+def vacuous_line(record: CertificateRecord) -> str | None:
+    """What to say of a number that any network has."""
+    if record.unit.startswith("bits per token"):
+        if record.risk_bound < math.log2(record.details["vocabulary"]):
+            return None
+        return "This says nothing: a model that knows nothing does as well."
+    return "This says nothing: it is true of every network." if record.risk_bound >= 1 else None
 
 
 def ledger_line(record: CertificateRecord) -> str:

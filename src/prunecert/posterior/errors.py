@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prunecert.data import Inputs
-from prunecert.measuring import TOLERANCE, logits, run
+from prunecert.measuring import TOLERANCE, logits, run, steady
 from prunecert.posterior.gaussian import Posterior, draw
 from prunecert.progress import Tick, silent
 
@@ -41,19 +41,20 @@ def draw_errors(
     Raises InputError for what `measuring.run` refuses: labels without an output, scores that depend
     on the batch.
     """
-    network = build(posterior.mean)
+    network = build(draw(posterior, seed_text, first))  # at the mean a gate may be shut
     run(network, _Held(held), batch_size=0, device=device)  # refuses what no draw could mend
     own = network.state_dict()  # shares memory with the network
     errors = np.zeros(draws, np.int64)
-    for i in range(draws):
-        drawn = draw(posterior, seed_text, first + i)
-        for name in posterior.random:
-            own[name].copy_(drawn[name])
-        errors[i] = sum(
-            int(_wrong(logits(network, inputs, _Held.name), labels, tolerance).sum())
-            for inputs, labels in held
-        )
-        tick(1)
+    with steady(network):
+        for i in range(draws):
+            drawn = draw(posterior, seed_text, first + i)
+            for name in posterior.random:
+                own[name].copy_(drawn[name])
+            errors[i] = sum(
+                int(_wrong(logits(network, inputs, _Held.name), labels, tolerance).sum())
+                for inputs, labels in held
+            )
+            tick(1)
     return errors
 
 

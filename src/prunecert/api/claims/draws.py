@@ -43,7 +43,7 @@ def pac_bayes_kl(counts: Counts, terms: Terms) -> Claim:
     gibbs_risk = round_up(gibbs_product_upper(right, counts["draws"], for_draws), 9)  # as `right`
     bound = pac_bayes_kl_upper(gibbs_risk, counts["kl_nats"], counts["n"], delta - for_draws)
     ledger = [
-        ("errors of the weights not drawn", for_draws),
+        ("the draws of the weights", for_draws),
         ("PAC-Bayes-kl bound, all posteriors at once", delta - for_draws),
     ]
     if terms.tried > 1:

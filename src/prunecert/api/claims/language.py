@@ -40,7 +40,8 @@ DRAWN = Assumption(
     "by construction",
 )
 SEED = Assumption(
-    "the seed of the draws and the corpus were fixed before any loss was looked at", "declared"
+    "seed and number of the draws, and the corpus, were fixed before any loss was looked at",
+    "declared",
 )
 LENGTH = Assumption(
     "the number of documents was fixed before the text; that of tokens is paid for in the bits",

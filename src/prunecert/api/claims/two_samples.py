@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-from prunecert.api.claims.code import CODE, CODE_FIXED, alternatives
+from prunecert.api.claims.code import CODE, CODE_FIXED
 from prunecert.api.claims.terms import (
     BOUNDED,
     DENSE_MEANT,
     FIXED,
     IID,
-    UNTOUCHED,
     Claim,
     Counts,
     Terms,
@@ -28,6 +26,10 @@ from prunecert.inversions import round_up
 from prunecert.types import Assumption
 
 APART = Assumption("the two samples share no row and were drawn independently", "standing")
+SETTLED = Assumption(
+    "that code and hold-out would be stated together was settled before either was looked at",
+    "declared",
+)
 INPUTS_UNTOUCHED = Assumption(
     "the inputs without labels were not used to make or to choose either network", "declared"
 )
@@ -35,16 +37,15 @@ INPUTS_UNTOUCHED = Assumption(
 
 def train_and_holdout(counts: Counts, terms: Terms) -> Claim:
     """Code and hold-out in one number (THEORY 2.14): one event, one delta."""
-    ledger = (("Fisher's combination of code and hold-out, all codewords at once", terms.delta),)
+    item = "Fisher's combination of code and hold-out, all codewords at once"
+    ledger = shared(item, terms)
     return _of_code_and_holdout("train-and-holdout", train_and_holdout_upper, ledger, counts, terms)
 
 
 def code_or_holdout(counts: Counts, terms: Terms) -> Claim:
     """The smaller of code and hold-out certificate, bought beforehand (THEORY 2.1a v)."""
-    ledger = (
-        ("Occam bound, all codewords at once", terms.delta / 2),
-        ("hold-out bound", terms.delta - terms.delta / 2),
-    )
+    half = Terms(terms.delta / 2, tried=terms.tried)
+    ledger = (*shared("Occam bound, all codewords at once", half), *shared("hold-out bound", half))
     return _of_code_and_holdout("code-or-holdout", code_or_holdout_upper, ledger, counts, terms)
 
 
@@ -55,43 +56,44 @@ def _of_code_and_holdout(
     counts: Counts,
     terms: Terms,
 ) -> Claim:
-    bits, selection_bits = _bits(terms)
     numbers = {name: counts[name] for name in ("errors", "n", "holdout_errors", "holdout_n")}
+    delta = terms.delta / terms.tried
     return Claim(
         method,
         "zero-one risk",
-        round_up(bound(**numbers, bits=bits, delta=terms.delta)),
+        round_up(bound(**numbers, bits=terms.code_bits, delta=delta)),
         counts["n"],
         counts["errors"],
         ledger,
-        (IID, APART, BOUNDED, CODE, CODE_FIXED, UNTOUCHED, FIXED, *alternatives(terms.tried)),
+        (*(IID, APART, BOUNDED, CODE, CODE_FIXED, untouched(terms.tried)), FIXED, SETTLED),
         {name: counts[name] for name in ("holdout_errors", "holdout_n")},
-        selection_bits=selection_bits,
     )
 
 
 def transfer_to_dense(counts: Counts, terms: Terms) -> Claim:
     """From the code of the pruned network to the dense one (THEORY 2.5), half of delta each."""
-    bits, selection_bits = _bits(terms)
     bound = transfer_to_dense_upper(
-        counts["errors"], counts["n"], bits, counts["count"], counts["inputs"], terms.delta
+        counts["errors"],
+        counts["n"],
+        terms.code_bits,
+        counts["count"],
+        counts["inputs"],
+        terms.delta / terms.tried,
     )
+    half = Terms(terms.delta / 2, tried=terms.tried)
+    item = "Occam bound of the pruned network, all codewords at once"
     return Claim(
         "transfer-to-dense",
         "zero-one risk",
         round_up(bound),
         counts["n"],
         counts["errors"],
+        (*shared(item, half), *shared("disagreement bound", half)),
         (
-            ("Occam bound of the pruned network, all codewords at once", terms.delta / 2),
-            ("disagreement bound", terms.delta - terms.delta / 2),
-        ),
-        (
-            *(IID, APART, BOUNDED, CODE, CODE_FIXED, INPUTS_UNTOUCHED, DENSE_MEANT, FIXED),
-            *alternatives(terms.tried),
+            *(IID, APART, BOUNDED, CODE, CODE_FIXED, untouched(terms.tried)),
+            *(INPUTS_UNTOUCHED, DENSE_MEANT, FIXED),
         ),
         {name: counts[name] for name in ("count", "inputs")},
-        selection_bits=selection_bits,
     )
 
 
@@ -112,10 +114,3 @@ def transfer_to_pruned(counts: Counts, terms: Terms) -> Claim:
         (IID, APART, BOUNDED, untouched(terms.tried), INPUTS_UNTOUCHED, DENSE_MEANT, FIXED),
         {name: counts[name] for name in ("count", "inputs")},
     )
-
-
-def _bits(terms: Terms) -> tuple[float, float]:
-    """What the statement pays in bits, and how much of it for alternatives."""
-    assert terms.code_bits is not None
-    selection_bits = round_up(math.log2(terms.tried))
-    return terms.code_bits + selection_bits, selection_bits
