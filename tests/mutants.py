@@ -42,7 +42,7 @@ def main(words: list[str]) -> int:
 
 def copied(folder: Path) -> Path:
     """The sources and the tests, to be damaged at will."""
-    for name in ("src", "tests"):
+    for name in ("src", "tests", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder / name)

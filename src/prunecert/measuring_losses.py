@@ -55,15 +55,13 @@ class MeasuredLosses:
         return len(self.values)
 
     def counts(self, conservative: bool = True) -> dict[str, object]:
-        """Mean and unbiased variance, of any execution within the tolerance if `conservative`;
-        `errors` is the sum of the losses, rounded up."""
+        """Mean and unbiased variance, of any execution within the tolerance if `conservative`."""
         slack = self.slack if conservative else np.zeros_like(self.slack)
         total = math.fsum(np.minimum(self.values + slack, 1.0))
         variance = float(np.var(self.values, ddof=1)) if self.n > 1 else 1.0
         widest = float(slack.max())
         return {
             "n": self.n,
-            "errors": math.ceil(total),
             "loss": self.loss,
             "mean": min(1.0, total / self.n * (1 + 1e-12)),
             "variance": min(

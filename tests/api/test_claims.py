@@ -19,7 +19,7 @@ COUNTS = {
     "per-class": {"class_errors": [1, 0, 3], "class_sizes": [40, 0, 60]},
     "disagreement": {"errors": 12, "n": 500},
     "cost-of-pruning": {"worse": 9, "better": 4, "n": 500},
-    "bounded-loss": {"errors": 40, "n": 500, "loss": "brier", "mean": 0.08, "variance": 0.01},
+    "bounded-loss": {"n": 500, "loss": "brier", "mean": 0.08, "variance": 0.01},
     "train-and-holdout": {"errors": 30, "n": 1000, "holdout_errors": 5, "holdout_n": 200},
     "code-or-holdout": {"errors": 30, "n": 1000, "holdout_errors": 5, "holdout_n": 200},
     "transfer-to-dense": {"errors": 30, "n": 1000, "count": 7, "inputs": 400},
@@ -81,6 +81,12 @@ def test_cost_of_pruning_splits_delta_over_both_sides():
     """No sample lost, none won: B̄(0, n, δ/2) − 0."""
     claim = CLAIMS["cost-of-pruning"]({"worse": 0, "better": 0, "n": 100}, Terms(0.05))
     assert claim.risk_bound == round_up(1 - 0.025 ** (1 / 100))
+
+
+def test_the_sum_of_losses_is_a_count_rounded_up():
+    for mean, errors in ((0.03, 30), (0.0301, 31), (0.0, 0), (1.0, 1000)):
+        counts = {"n": 1000, "loss": "brier", "mean": mean, "variance": 0.01}
+        assert CLAIMS["bounded-loss"](counts, Terms(0.05)).errors == errors
 
 
 def test_a_transfer_without_disagreement_adds_what_no_disagreement_leaves():

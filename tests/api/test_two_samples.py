@@ -84,6 +84,13 @@ def test_two_samples_share_no_row(data, method):
         certify(network(0.1), data, method=method, second="train[399:]")
 
 
+def test_inputs_without_labels_are_no_training_rows(data):
+    with pytest.raises(InputError, match="are in both"):
+        certify(
+            network(0.1), data, method="transfer-to-dense", dense=network(0.0), second="train[399:]"
+        )
+
+
 def test_a_statement_about_one_network_takes_no_other(data):
     with pytest.raises(InputError, match="expected no dense network"):
         certify(network(0.1), data, method="train-and-holdout", dense=network(0.0))

@@ -41,12 +41,7 @@ def twin_questions(claim: Claim, terms: Terms) -> list[Question]:
             arguments = {"errors": claim.errors, "log_ratio_nats": ratio, **plain}
             return [("single-draw", arguments, claim.risk_bound)]
         case "bounded-loss":
-            moments = {
-                "empirical_risk": claim.details["mean"],
-                "variance": claim.details["variance"],
-                "bits": 0,
-            }
-            return [("bounded-loss", {**moments, **plain}, claim.risk_bound)]
+            return _of_losses(claim, plain)
         case "train-and-holdout" | "code-or-holdout" | "transfer-to-dense" | "transfer-to-pruned":
             return [(claim.method, _of_two_samples(claim, terms), claim.risk_bound)]
         case "disagreement":
@@ -56,6 +51,19 @@ def twin_questions(claim: Claim, terms: Terms) -> list[Question]:
         case "fixed-sequence" | "simultaneous":
             return _of_accepted(claim, terms)
     return [("holdout", {"errors": claim.errors, **plain}, claim.risk_bound)]
+
+
+def _of_losses(claim: Claim, plain: dict[str, Any]) -> list[Question]:
+    """Each of the two at its half of delta, and the smaller one."""
+    details = claim.details
+    mean = {"empirical_risk": details["mean"], "bits": 0, **plain}
+    both = mean | {"variance": details["variance"]}
+    half = {"delta": plain["delta"] / 2}
+    return [
+        ("hoeffding-bentkus", mean | half, details["hoeffding_bentkus"]),
+        ("empirical-bernstein", both | half, details["empirical_bernstein"]),
+        ("bounded-loss", both, claim.risk_bound),
+    ]
 
 
 def _of_draws(claim: Claim, delta: float) -> list[Question]:

@@ -187,6 +187,8 @@ class Details(TypedDict, total=False):
     loss: Name
     mean: Fraction
     variance: Fraction
+    hoeffding_bentkus: Fraction
+    empirical_bernstein: Fraction
     mean_bits: Bits
     mixing: Annotated[float, Field(gt=0, lt=1)]
     mixings: Positive
