@@ -84,10 +84,15 @@ def test_two_samples_share_no_row(data, method):
         certify(network(0.1), data, method=method, second="train[399:]")
 
 
-def test_inputs_without_labels_are_no_training_rows(data):
-    with pytest.raises(InputError, match="are in both"):
+def test_labels_and_inputs_come_from_two_halves(data):
+    with pytest.raises(InputError, match="50 rows are in both"):
         certify(
-            network(0.1), data, method="transfer-to-dense", dense=network(0.0), second="train[399:]"
+            network(0.1),
+            data,
+            method="transfer-to-pruned",
+            dense=network(0.0),
+            sample="test[:150]",
+            second="test[100:]",
         )
 
 
