@@ -12,11 +12,11 @@ from prunecert import measuring
 from prunecert.api import coded
 from prunecert.api.claims import CLAIMS, METHODS, Claim, Terms, check_terms, counts_of
 from prunecert.api.counting import Options, Question, counts_for, losses_of, outputs_of
-from prunecert.api.issuing import Issued, issue
+from prunecert.api.issuing import Issued, dense_file, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import AS_CODED, AS_EXACT, AS_GIVEN
 from prunecert.bounds.holdout import holdout_upper
-from prunecert.certificate import DENSE, Baselines, HoldoutBaseline, sha256
+from prunecert.certificate import Baselines, HoldoutBaseline
 from prunecert.data import Sample, equal_rows, refuse_shared
 from prunecert.inversions import round_up
 from prunecert.measuring import Outputs
@@ -114,10 +114,8 @@ def certify_holdout(
     code = network.architecture.encode(network.tensors)
     parts |= {**_evidence_of(method, claim, sample.name), "code": code.code}
     details: dict[str, Any] = {"equal_rows": equal_to_trained(trained, sample)}
-    extra = {}
-    if dense is not None:
-        extra[DENSE] = dense.architecture.encode(dense.tensors).data
-        details["dense"] = {"sha256": sha256(extra[DENSE]), "weights_sha256": dense.sha256}
+    extra, named = dense_file(dense)
+    details |= named
     return issue(
         claim,
         terms,

@@ -20,6 +20,7 @@ from prunecert.api.records import (
 )
 from prunecert.certificate import (
     CERTIFICATE,
+    DENSE,
     EVIDENCE,
     NETWORK,
     WEIGHTS,
@@ -90,6 +91,15 @@ def issue(
         **(extra_files or {}),
     }
     return Issued(make_record(claim, terms, subject), files, tuple(notes), changes or {})
+
+
+def dense_file(dense: Network | None) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The file of the network that is compared with, and the detail that names it; nothing where
+    there is none."""
+    if dense is None:
+        return {}, {}
+    data = dense.architecture.encode(dense.tensors).data
+    return {DENSE: data}, {"dense": {"sha256": sha256(data), "weights_sha256": dense.sha256}}
 
 
 def declared_of(declared: bool, tolerance: float, object_text: str) -> tuple[Assumption, ...]:

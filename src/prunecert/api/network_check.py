@@ -82,7 +82,7 @@ class NetworkCheck:
         dense = self._dense(described)
         source = self._source(data)
         sample = self._sample(source)
-        second = self._second(source)
+        second = self._second(source, sample)
         posterior, seed = self._posterior(described, network, source, sample)
         if exact := self.record.object == AS_EXACT:
             self._require_exact(network, sample, second)
@@ -237,13 +237,13 @@ class NetworkCheck:
         recorded = self.record.data
         return self._taken(source, recorded.sample, self.known.role, recorded.sha256)
 
-    def _second(self, source: Source) -> Sample | None:
+    def _second(self, source: Source, sample: Sample) -> Sample | None:
         """The other sample of a statement that reads two."""
         if self.known.second is None:
             return None
         if "second" not in self.record.details:
             raise CodeError(f"details.second: missing: {self.record.method} reads two samples")
-        return self._other("second", self.known.second, source, self._sample(source))
+        return self._other("second", self.known.second, source, sample)
 
     def _other(self, name: str, role: Role, source: Source, sample: Sample) -> Sample | None:
         """The sample that this detail names, which shares no row with the first one."""

@@ -10,12 +10,12 @@ from prunecert import measuring
 from prunecert.api.certification import equal_to_trained, located
 from prunecert.api.claims import BOUNDED, DENSE_MEANT, FIXED, IID, Claim, Terms, check_terms
 from prunecert.api.counting import Options, outputs_of
-from prunecert.api.issuing import Issued, issue
+from prunecert.api.issuing import Issued, dense_file, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import AS_GIVEN
 from prunecert.bounds.holdout import MOST_SAMPLES, cost_of_pruning_upper, samples_needed
 from prunecert.bounds.selection import binomial_p_value, errors_that_pass
-from prunecert.certificate import DENSE, SELECTION, confidence_of, dump, percent, sha256
+from prunecert.certificate import SELECTION, confidence_of, dump, percent
 from prunecert.data import Sample
 from prunecert.inversions import round_up
 from prunecert.results import evidence_bytes
@@ -288,11 +288,8 @@ def _issued(
     summary: Mapping[str, Any],
 ) -> Issued:
     code = chosen.architecture.encode(chosen.tensors)
-    extra = {SELECTION: dump(summary)}
-    details: dict[str, Any] = {"equal_rows": equal}
-    if dense is not None:
-        extra[DENSE] = dense.architecture.encode(dense.tensors).data
-        details["dense"] = {"sha256": sha256(extra[DENSE]), "weights_sha256": dense.sha256}
+    extra, named = dense_file(dense)
+    details: dict[str, Any] = {"equal_rows": equal, **named}
     # No counts: a plain hold-out bound of a network chosen on that hold-out would not hold.
     parts = {"code": code.code}
     return issue(
@@ -305,5 +302,5 @@ def _issued(
         evidence=evidence_bytes(parts, {}),
         details=details,
         notes=chosen.notes,
-        extra_files=extra,
+        extra_files={SELECTION: dump(summary), **extra},
     )

@@ -11,10 +11,9 @@ from prunecert.api import coded
 from prunecert.api.certification import equal_to_trained, is_exact, located, sizes_of
 from prunecert.api.claims import METHODS, Terms, check_terms
 from prunecert.api.counting import Options, Question, count
-from prunecert.api.issuing import Issued, issue
+from prunecert.api.issuing import Issued, dense_file, issue
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.records import object_of
-from prunecert.certificate import DENSE, sha256
 from prunecert.coding import CodedNetwork
 from prunecert.data import Sample, refuse_shared
 from prunecert.results import evidence_bytes
@@ -51,11 +50,13 @@ def certify_from_two(
     held_out = [second] if known.coded else [sample, second]
     for one in held_out:
         refuse_trained_on([network] if dense is None else [network, dense], located(one))
-    subject, code, notes = network, network.architecture.encode(network.tensors), network.notes
     if known.coded:
         subject, code, notes = _smallest(network, sample, delta, options)
         exact = dense is None and is_exact(subject, sample) and is_exact(subject, second)
         subject = replace(subject, double=exact)
+    else:
+        code = network.architecture.encode(network.tensors)
+        subject, notes = network, network.notes
     terms = Terms(delta, code.code.bits if known.coded else None, tried, target)
     counts = count(Question(method, subject, sample, dense, second), options)
     details: dict[str, Any] = {
@@ -64,10 +65,8 @@ def certify_from_two(
     }
     if known.coded:
         details |= {"bits": dict(code.code.parts), "bytes": sizes_of(subject, code.data)}
-    extra = {}
-    if dense is not None:
-        extra[DENSE] = dense.architecture.encode(dense.tensors).data
-        details["dense"] = {"sha256": sha256(extra[DENSE]), "weights_sha256": dense.sha256}
+    extra, named = dense_file(dense)
+    details |= named
     parts = _evidence(method, counts, sample, second) | {"code": code.code}
     return issue(
         known.claim(counts, terms),

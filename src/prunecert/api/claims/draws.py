@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prunecert.api.claims.terms import BOUNDED, FIXED, IID, Claim, Counts, Terms
+from prunecert.api.claims.terms import BOUNDED, FIXED, IID, Claim, Counts, Terms, others
 from prunecert.bounds.pac_bayes import pac_bayes_kl_upper, single_draw_upper
 from prunecert.bounds.pac_bayes_rows import SAMPLING_SHARE
 from prunecert.bounds.sampling import gibbs_product_upper
@@ -42,19 +42,17 @@ def pac_bayes_kl(counts: Counts, terms: Terms) -> Claim:
     right = counts["mean_log_right"]
     gibbs_risk = round_up(gibbs_product_upper(right, counts["draws"], for_draws), 9)  # as `right`
     bound = pac_bayes_kl_upper(gibbs_risk, counts["kl_nats"], counts["n"], delta - for_draws)
-    ledger = [
+    shares = (
         ("the draws of the weights", for_draws),
         ("PAC-Bayes-kl bound, all posteriors at once", delta - for_draws),
-    ]
-    if terms.tried > 1:
-        ledger.append((f"the other {terms.tried - 1} priors of the list", terms.delta - delta))
+    )
     return Claim(
         "pac-bayes-kl",
         "zero-one risk",
         round_up(bound),
         counts["n"],
         counts["errors"],
-        tuple(ledger),
+        (*shares, *others(terms, "priors")),
         (IID, BOUNDED, PRIOR, PRIOR_MADE, DRAWS, COMPARED, RANDOMISED, FIXED),
         {name: counts[name] for name in ("draws", "kl_nats", "mean_log_right")}
         | {"gibbs_risk": gibbs_risk},
@@ -65,16 +63,13 @@ def single_draw(counts: Counts, terms: Terms) -> Claim:
     """Risk of one network drawn from the posterior (THEORY 2.9), paid by its own density ratio."""
     delta = terms.delta / terms.tried
     bound = single_draw_upper(counts["errors"], counts["n"], counts["log_ratio_nats"], delta)
-    ledger = [("PAC-Bayes-kl bound of one draw", delta)]
-    if terms.tried > 1:
-        ledger.append((f"the other {terms.tried - 1} priors of the list", terms.delta - delta))
     return Claim(
         "single-draw",
         "zero-one risk",
         round_up(bound),
         counts["n"],
         counts["errors"],
-        tuple(ledger),
+        (("PAC-Bayes-kl bound of one draw", delta), *others(terms, "priors")),
         (IID, BOUNDED, PRIOR, PRIOR_MADE, DRAWN_ONCE, FIXED),
         {"log_ratio_nats": counts["log_ratio_nats"]},
     )

@@ -10,6 +10,7 @@ from prunecert.api.claims.terms import (
     Claim,
     Counts,
     Terms,
+    others,
     shared,
     untouched,
 )
@@ -81,16 +82,14 @@ def cost_of_pruning(counts: Counts, terms: Terms) -> Claim:
     worse, better, n = counts["worse"], counts["better"], counts["n"]
     delta = terms.delta / terms.tried
     bound = cost_of_pruning_upper(worse, better, n, delta)
-    ledger = [("samples lost by pruning", delta / 2), ("samples won by pruning", delta / 2)]
-    if terms.tried > 1:
-        ledger.append((f"the other {terms.tried - 1} networks of the list", terms.delta - delta))
+    sides = (("samples lost by pruning", delta / 2), ("samples won by pruning", delta / 2))
     return Claim(
         "cost-of-pruning",
         "risk increase",
         round_up(max(bound, 0.0)),
         n,
         worse,
-        tuple(ledger),
+        (*sides, *others(terms)),
         (IID, BOUNDED, untouched(terms.tried), DENSE_MEANT, FIXED),
         {"worse": worse, "better": better},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from prunecert.api.claims.terms import FIXED, IID, Claim, Counts, Terms, untouched
+from prunecert.api.claims.terms import FIXED, IID, Claim, Counts, Terms, others, untouched
 from prunecert.bounds.losses import empirical_bernstein_upper, hoeffding_bentkus_upper
 from prunecert.inversions import round_up
 from prunecert.types import Assumption
@@ -22,16 +22,14 @@ def bounded_loss(counts: Counts, terms: Terms) -> Claim:
             empirical_bernstein_upper(mean, variance, n, 0, delta / 2), 9
         ),
     }
-    ledger = [("Hoeffding–Bentkus", delta / 2), ("empirical Bernstein", delta / 2)]
-    if terms.tried > 1:
-        ledger.append((f"the other {terms.tried - 1} networks of the list", terms.delta - delta))
+    halves = (("Hoeffding–Bentkus", delta / 2), ("empirical Bernstein", delta / 2))
     return Claim(
         "bounded-loss",
         f"{counts['loss']} loss",
         round_up(min(both.values())),
         counts["n"],
         math.ceil(mean * n * (1 - 1e-9)),  # the sum of the losses: a mean of 0.03 is no 30.0…1
-        tuple(ledger),
+        (*halves, *others(terms)),
         (IID, IN_UNIT, untouched(terms.tried), FIXED),
         {name: counts[name] for name in ("loss", "mean", "variance")} | both,
     )

@@ -67,11 +67,15 @@ def untouched(tried: int) -> Assumption:
 
 def shared(item: str, terms: Terms) -> tuple[tuple[str, float], ...]:
     """δ/T for this network, the rest for the others of the list."""
-    share = terms.delta / terms.tried
+    return (item, terms.delta / terms.tried), *others(terms)
+
+
+def others(terms: Terms, what: str = "networks") -> tuple[tuple[str, float], ...]:
+    """What the other T − 1 of a list are paid, where there is one."""
     if terms.tried == 1:
-        return ((item, terms.delta),)
-    others = f"the other {terms.tried - 1} networks of the list"
-    return (item, share), (others, terms.delta - share)
+        return ()
+    rest = terms.delta - terms.delta / terms.tried
+    return ((f"the other {terms.tried - 1} {what} of the list", rest),)
 
 
 def check_terms(delta: float, tried: int = 1, target: float | None = None) -> None:
