@@ -23,6 +23,7 @@ from prunecert.bounds.combined import (
     transfer_to_pruned_upper,
 )
 from prunecert.bounds.occam import occam_upper
+from prunecert.bounds.sources import LANGFORD, clopper_pearson
 from prunecert.types import Assumption, BoundSpec, Evidence, Source
 
 # --------------------------------------------------------------------------- evidence to arguments
@@ -101,22 +102,8 @@ FISHER = Source(
     version="4th edition",
     deviation="of two p-values: the Occam one (Langford 2005), and the hold-out one given it",
 )
-TRANSFER = Source(
-    key="clopper1934",
-    authors="Charles J. Clopper and Egon S. Pearson",
-    year=1934,
-    title="The use of confidence or fiducial limits illustrated in the case of the binomial",
-    version="Biometrika 26(4), 404-413",
-    identifier="doi:10.1093/biomet/26.4.404",
-    deviation="two one-sided bounds added, delta/2 each",
-)
-LANGFORD_SPLIT = Source(
-    key="langford2005",
-    authors="John Langford",
-    year=2005,
-    title="Tutorial on Practical Prediction Theory for Classification",
-    theorem="Occam's razor bound",
-    version="Journal of Machine Learning Research 6, 273-306",
+LANGFORD_SPLIT = replace(
+    LANGFORD,
     deviation="a code length in place of a prior, the code built from another part of the sample",
 )
 
@@ -165,9 +152,7 @@ COMBINED_ROWS = (
         kind="certified",
         quantity="zero-one risk of the dense network",
         summary="code certificate of the pruned network plus how often the dense one differs",
-        source=replace(
-            TRANSFER, deviation="added to the Occam bound (Langford 2005), delta/2 each"
-        ),
+        source=clopper_pearson("added to the Occam bound (Langford 2005), delta/2 each"),
         needs=("counts", "code", "disagreements"),
         from_evidence=_to_dense_arguments,
         assumptions=(IID, PREFIX_FREE, MEASURED, DIFFERENT, FIXED_CODE, NEW_INPUTS),
@@ -178,7 +163,7 @@ COMBINED_ROWS = (
         kind="certified",
         quantity="zero-one risk",
         summary="hold-out errors of the dense network plus how often the pruned one differs",
-        source=TRANSFER,
+        source=clopper_pearson("two one-sided bounds added, delta/2 each"),
         needs=("counts@dense-holdout", "disagreements"),
         from_evidence=_to_pruned_arguments,
         assumptions=(IID, COUNTED, DIFFERENT, UNUSED, NEW_INPUTS),

@@ -1,4 +1,4 @@
-"""Where the statements about magnitude-based pruning and its comparators were published."""
+"""Where statements that share a source, or are about pruning, were published."""
 
 from __future__ import annotations
 
@@ -160,3 +160,30 @@ ARORA = Source(
     identifier="arXiv:1802.05296",
     deviation="n and logarithms left out; extrema over the sample",
 )
+LANGFORD = Source(
+    key="langford2005",
+    authors="John Langford",
+    year=2005,
+    title="Tutorial on Practical Prediction Theory for Classification",
+    theorem="Occam's razor bound",
+    version="Journal of Machine Learning Research 6, 273-306",
+    deviation="a code length in place of a prior: P(f) = 2^-bits, by Kraft's inequality",
+)
+LANGFORD_KL = replace(
+    LANGFORD,
+    theorem="Occam's razor bound, relative entropy form",
+    deviation="a code length in place of a prior; the kl is inverted, not relaxed to a square root",
+)
+
+
+def clopper_pearson(deviation: str) -> Source:
+    """The binomial tail, read as this statement reads it."""
+    return Source(
+        key="clopper1934",
+        authors="Charles J. Clopper and Egon S. Pearson",
+        year=1934,
+        title="The use of confidence or fiducial limits illustrated in the case of the binomial",
+        version="Biometrika 26(4), 404-413",
+        identifier="doi:10.1093/biomet/26.4.404",
+        deviation=deviation,
+    )

@@ -33,6 +33,7 @@ from prunecert.bounds.losses import LOSS_ROWS
 from prunecert.bounds.measure_rows import MEASURE_ROWS
 from prunecert.bounds.pac_bayes_rows import PAC_BAYES_ROWS
 from prunecert.bounds.sample_compression import COMPRESSION_ROWS
+from prunecert.bounds.sources import LANGFORD, LANGFORD_KL, clopper_pearson
 from prunecert.bounds.step_table import STEP_ROWS
 from prunecert.inversions import round_up
 from prunecert.types import (
@@ -48,38 +49,6 @@ from prunecert.types import (
 )
 
 # --------------------------------------------------------------------------- sources
-
-LANGFORD = Source(
-    key="langford2005",
-    authors="John Langford",
-    year=2005,
-    title="Tutorial on Practical Prediction Theory for Classification",
-    theorem="Occam's razor bound",
-    version="Journal of Machine Learning Research 6, 273-306",
-    deviation="a code length in place of a prior: P(f) = 2^-bits, by Kraft's inequality",
-)
-LANGFORD_KL = Source(
-    key="langford2005",
-    authors="John Langford",
-    year=2005,
-    title="Tutorial on Practical Prediction Theory for Classification",
-    theorem="Occam's razor bound, relative entropy form",
-    version="Journal of Machine Learning Research 6, 273-306",
-    deviation="a code length in place of a prior; the kl is inverted, not relaxed to a square root",
-)
-
-
-def _clopper_pearson(deviation: str) -> Source:
-    return Source(
-        key="clopper1934",
-        authors="Charles J. Clopper and Egon S. Pearson",
-        year=1934,
-        title="The use of confidence or fiducial limits illustrated in the case of the binomial",
-        version="Biometrika 26(4), 404-413",
-        identifier="doi:10.1093/biomet/26.4.404",
-        deviation=deviation,
-    )
-
 
 LEARN_THEN_TEST = Source(
     key="angelopoulos2021",
@@ -182,7 +151,7 @@ _ROWS = (
         kind="certified",
         quantity="zero-one risk",
         summary="errors on a sample not used for training or choosing",
-        source=_clopper_pearson("one-sided"),
+        source=clopper_pearson("one-sided"),
         needs=("counts@holdout",),
         from_evidence=_count_arguments("counts@holdout", "errors", "n"),
         assumptions=HOLDOUT,
@@ -193,7 +162,7 @@ _ROWS = (
         kind="certified",
         quantity="worst class risk",
         summary="hold-out errors within each true class, all classes at once",
-        source=_clopper_pearson("one-sided, delta/K for each of K classes"),
+        source=clopper_pearson("one-sided, delta/K for each of K classes"),
         needs=("classcounts",),
         from_evidence=_count_arguments("classcounts", "errors", "n"),
         assumptions=HOLDOUT,
@@ -204,7 +173,7 @@ _ROWS = (
         kind="certified",
         quantity="top-k risk",
         summary="hold-out samples whose label is not among the k best",
-        source=_clopper_pearson("one-sided, for the top-k loss"),
+        source=clopper_pearson("one-sided, for the top-k loss"),
         needs=("counts@top-k",),
         from_evidence=_count_arguments("counts@top-k", "errors", "n"),
         assumptions=HOLDOUT,
@@ -215,7 +184,7 @@ _ROWS = (
         kind="certified",
         quantity="disagreement",
         summary="inputs without labels on which two networks differ or abstain",
-        source=_clopper_pearson("one-sided; bounds the risk difference of two networks"),
+        source=clopper_pearson("one-sided; bounds the risk difference of two networks"),
         needs=("disagreements",),
         from_evidence=_count_arguments("disagreements", "count", "n"),
         assumptions=HOLDOUT,
@@ -226,7 +195,7 @@ _ROWS = (
         kind="certified",
         quantity="risk increase",
         summary="how much riskier the pruned network is than the dense one",
-        source=_clopper_pearson("one bound up, one down, delta/2 each"),
+        source=clopper_pearson("one bound up, one down, delta/2 each"),
         needs=("pairedoutcomes",),
         from_evidence=_count_arguments("pairedoutcomes", "worse", "better", "n"),
         assumptions=HOLDOUT,
@@ -238,7 +207,7 @@ _ROWS = (
         kind="certified",
         quantity="risk of the dense network above the pruned one",
         summary="carries a bound on the pruned network over to the dense one",
-        source=_clopper_pearson("one-sided; add it, and its delta, to a bound on the pruned"),
+        source=clopper_pearson("one-sided; add it, and its delta, to a bound on the pruned"),
         needs=("counts@dense-alone",),
         from_evidence=_dense_alone_arguments,
         assumptions=HOLDOUT,
@@ -259,7 +228,7 @@ _ROWS = (
         kind="certified",
         quantity="zero-one risk",
         summary="a list of networks, all at once, delta split evenly",
-        source=_clopper_pearson("one-sided, delta/T for each of T networks"),
+        source=clopper_pearson("one-sided, delta/T for each of T networks"),
         assumptions=LISTED,
     ),
     BoundSpec(
