@@ -34,7 +34,7 @@ check: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[hf,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[hf,ray,study,dev]'
 	touch $@
 
 clean:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunecert.pruning import mask_of
+from prunecert.pruning import apply_mask, mask_of
 from prunecert.training import SCHEDULES, Steps, TrainState, train
 from prunecert.types import InputError
 
@@ -203,6 +203,26 @@ def test_masks_are_held():
     assert all(torch.equal(mask_of(module)[n], m) for n, m in masks.items())
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_masks_equal_masked_gradients_and_zeros_after_every_step(optimizer):
+    """The same in the plainest way: no optimizer ever hears of a removed weight."""
+    inputs, labels = blobs()
+    held, by_hand = network(), network()
+    g = torch.Generator().manual_seed(1)
+    masks = {n: torch.rand(m.shape, generator=g) < 0.5 for n, m in mask_of(held).items()}
+    apply_mask(by_hand, masks)
+    for name, mask in masks.items():
+        by_hand.get_parameter(name).register_hook(lambda grad, mask=mask: grad * mask)
+
+    def run(module: nn.Module, **more) -> None:
+        train(module, inputs, labels, steps="5ep", batch_size=16, weight_decay=0.01,
+              optimizer=optimizer, **more)  # fmt: skip
+
+    run(held, masks=masks)
+    run(by_hand, after_step=lambda module, step: apply_mask(module, masks))
+    assert same_tensors(held.state_dict(), by_hand.state_dict())
+
+
 def test_checkpoints_are_the_tensors_at_that_step():
     inputs, labels = blobs(40)
     module, start = network(), network().state_dict()
@@ -245,6 +265,74 @@ def test_resumed_equals_uninterrupted_bit_for_bit(optimizer, stop):
         assert log.losses == full_log.losses
         assert list(log.checkpoints) == [3, 15]
         assert all(same_tensors(log.checkpoints[s], full_log.checkpoints[s]) for s in (3, 15))
+
+
+@pytest.mark.parametrize("begin", [1, 4, 6, 9])  # six batches an epoch: inside and at its end
+def test_training_from_a_checkpoint_equals_the_rest_of_the_run(begin):
+    """SGD without momentum carries no state from step to step, nor does a network without dropout:
+    the rest of a run then follows from its tensors, if rates and samples are those of its steps."""
+    inputs, labels = blobs(70)
+
+    def run(module: nn.Module, **more):
+        return train(
+            module, inputs, labels, steps="10it", batch_size=12, momentum=0, seed=5,
+            on_step=lambda step, total, loss: told.append((step, total)), **more,
+        )  # fmt: skip
+
+    told: list[tuple[int, int]] = []
+    straight = nn.Linear(5, 3)
+    full = run(straight, checkpoint_at=[f"{begin}it", "9it"])
+    told.clear()
+    rewound = nn.Linear(5, 3)
+    rewound.load_state_dict(full.checkpoints[begin])
+    rest = run(rewound, begin=begin, checkpoint_at=[f"{begin}it", "9it"])
+    assert same_tensors(straight.state_dict(), rewound.state_dict())
+    assert rest.losses == full.losses[begin:]
+    assert told == [(step, 10) for step in range(begin + 1, 11)]
+    assert list(rest.checkpoints) == list(full.checkpoints)
+    assert all(same_tensors(rest.checkpoints[s], full.checkpoints[s]) for s in full.checkpoints)
+
+
+def test_a_lazy_stream_begins_behind_the_steps_done():
+    seen = []
+
+    def record(outputs: Tensor, labels: Tensor, module: nn.Module) -> Tensor:
+        seen.append(labels.tolist())
+        return outputs.sum() * 0
+
+    def stream(epoch: int):
+        return ((torch.zeros(2, 1), torch.tensor([epoch, i])) for i in range(3))
+
+    train(nn.Linear(1, 2), stream, steps="8it", begin=4, objective=record)
+    assert seen == [[1, 1], [1, 2], [2, 0], [2, 1]]
+
+
+def test_a_run_that_begins_late_has_a_new_optimizer_and_resumes_bit_for_bit():
+    inputs, labels = blobs(70)
+    states: list[TrainState] = []
+
+    def run(module: nn.Module, **more):
+        return train(module, inputs, labels, steps="3ep", begin=7, batch_size=12, **more)
+
+    straight, resumed = network(), network(seed=99)
+    full = run(straight, on_checkpoint=states.append, checkpoint_every=5)
+    assert [state.step for state in states] == [10, 15]
+    for state in states:
+        log = run(resumed, resume=state)
+        assert same_tensors(straight.state_dict(), resumed.state_dict())
+        assert log.losses == full.losses
+        assert len(log.losses) == 18 - 7
+    with pytest.raises(InputError, match="begin: 0"):
+        train(network(), inputs, labels, steps="3ep", batch_size=12, resume=states[0])
+
+
+def test_nothing_is_left_to_train_behind_the_last_step():
+    inputs, labels = blobs(20)
+    module, start = network(), network().state_dict()
+    log = train(module, inputs, labels, steps="7it", begin=7, checkpoint_at=["7it"])
+    assert log.losses == []
+    assert same_tensors(log.checkpoints[7], start)
+    assert same_tensors(module.state_dict(), start)
 
 
 def test_a_lazy_stream_resumes_where_it_stopped():
@@ -302,6 +390,9 @@ def test_an_interruption_passes_through_and_cleans_up():
         ({"optimizer": "adam"}, "sgd, adamw"),
         ({"schedule": "linear"}, ", ".join(SCHEDULES)),
         ({"checkpoint_at": ["9it"]}, "only 8"),
+        ({"checkpoint_at": ["3it"], "begin": 4}, "checkpoint_at: 3 steps"),
+        ({"begin": 9}, "begin: 9 steps, expected 0 to 8"),
+        ({"begin": -1}, "begin: -1 steps"),
         ({"objective": lambda outputs, labels, module: outputs.sum() / 0}, "step 1: the loss is"),
     ],
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prunecert.types import InputError
@@ -33,3 +36,12 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
             raise InputError(f"{target}: cannot write it: {error.strerror}") from None
         raise
     return target
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process at a time in `folder`; the lock goes with its process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -67,7 +67,7 @@ class Steps:
 class TrainState:
     """Everything a later `train(resume=…)` needs to continue as if it had never stopped."""
 
-    step: int  # optimizer steps done
+    step: int  # steps done, with those before `begin`
     module: StateDict
     optimizer: dict[str, Any]
     rng: list[Tensor]  # of the CPU, then of the training device if that is another
@@ -77,10 +77,11 @@ class TrainState:
 
 @dataclass(frozen=True)
 class TrainLog:
-    """What happened: the loss of every step, shape (steps,), and the tensors at `checkpoint_at`."""
+    """What happened: the loss of every step, shape (steps − begin,), and the tensors at
+    `checkpoint_at`."""
 
     losses: list[float]
-    checkpoints: dict[int, StateDict]  # by optimizer steps done; 0 is before training
+    checkpoints: dict[int, StateDict]  # by steps done; `begin` is before training
 
 
 def mean_cross_entropy(outputs: Tensor, labels: Tensor, module: nn.Module) -> Tensor:
@@ -102,6 +103,7 @@ def train(
     labels: Tensor | None = None,
     *,
     steps: Steps | str,
+    begin: int = 0,
     batch_size: int = 128,
     learning_rate: float | None = None,  # default: LEARNING_RATES
     optimizer: str = "sgd",
@@ -126,7 +128,11 @@ def train(
     (inputs, labels), handed to the module untouched; then `labels` and `batch_size` are unused, and
     `steps` counts iterations unless an epoch's batches have a length. Labels (n, T) are of the
     tokens of documents, UNKNOWN behind their end, and go with scores (n, T, vocabulary).
-    `masks` (True = kept) are held by `hold_masks`: what they remove stays exactly zero.
+    `begin` starts training as if so many of the `steps` were done: rates and the order of samples
+    are those of the steps behind it (rewinding), the optimizer is new. Steps are always numbered
+    from 0, in callbacks, checkpoints and states.
+    `masks` (True = kept) are held by `hold_masks`: what they remove stays exactly zero. Gradients
+    are not masked; here only the optimizer reads them.
     `on_checkpoint` gets a `TrainState` of its own every `checkpoint_every` steps; with it as
     `resume` and the same other arguments, the run continues bit for bit.
 
@@ -146,9 +152,15 @@ def train(
         first = inputs(0)
         per_epoch = len(first) if isinstance(first, Sized) else None
     total = _iterations(steps, per_epoch)
+    if not 0 <= begin <= total:
+        raise InputError(f"begin: {begin} steps, expected 0 to {total}, the length of training")
     marks = {_iterations(mark, per_epoch) for mark in checkpoint_at}
     if max(marks, default=0) > total:
         raise InputError(f"checkpoint_at: {max(marks)} steps, but training has only {total}")
+    if min(marks, default=begin) < begin:
+        raise InputError(f"checkpoint_at: {min(marks)} steps, but training begins after {begin}")
+    if resume and resume.step - len(resume.losses) != begin:
+        raise InputError(f"begin: {begin}, but the state to resume is of a run with another one")
 
     module.to(device)
     rate = LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
@@ -164,17 +176,17 @@ def train(
         clean_up.callback(module.train, module.training)
         clean_up.enter_context(torch.random.fork_rng(_cuda(device)))
         if masks is not None:
-            clean_up.enter_context(hold_masks(module, updates, masks))
+            clean_up.enter_context(hold_masks(module, updates, masks, gradients=False))
         module.train()
         _seed(seed, device)
-        stream = _stream(epoch_batches, resume.step if resume else 0, per_epoch)
+        stream = _stream(epoch_batches, resume.step if resume else begin, per_epoch)
         if resume:
             _restore(resume, module, updates, device)
             losses, checkpoints = list(resume.losses), dict(resume.checkpoints)
-        elif 0 in marks:
-            checkpoints[0] = _tensors(module)
+        elif begin in marks:
+            checkpoints[begin] = _tensors(module)
 
-        for step in range(len(losses) + 1, total + 1):
+        for step in range(begin + len(losses) + 1, total + 1):
             batch, targets = (_on(device, part) for part in next(stream))
             for group in updates.param_groups:
                 group["lr"] = rate * SCHEDULES[schedule]((step - 1) / total)

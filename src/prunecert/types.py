@@ -219,6 +219,14 @@ class Losses:
 
 
 @dataclass(frozen=True)
+class Outcomes:
+    """Whether each sample is answered wrongly, shape (n,): for comparing networks row by row."""
+
+    wrong: NDArray[np.bool_]
+    sample: str = ""
+
+
+@dataclass(frozen=True)
 class Gibbs:
     """Errors (N,) of N independent weight draws from a posterior, each over all `n` samples, and
     KL(posterior ‖ prior) in nats."""
@@ -284,6 +292,7 @@ PARTS: dict[str, type] = {
         Chain,
         WeightMeasures,
         Losses,
+        Outcomes,
         Gibbs,
         SingleDraw,
         Compressed,

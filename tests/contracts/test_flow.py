@@ -44,6 +44,8 @@ LAYERS = {
     "posterior": 6,
     "api": 7,
     "report": 8,
+    "sweep": 8,
+    "study": 9,
     "demo": 9,
     "paper": 9,
     "cli": 10,

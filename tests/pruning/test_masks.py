@@ -195,6 +195,24 @@ def test_masks_default_to_the_zeros_and_gradients_are_masked():
     assert all(torch.equal(mask_of(network)[n], m) for n, m in masks.items())
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_weights_do_not_depend_on_the_gradients_of_removed_ones(optimizer):
+    def trained(gradients: bool) -> nn.Sequential:
+        network = small_network()
+        steps = OPTIMIZERS[optimizer](network.parameters())
+        some_steps(network, steps, 3)
+        masks = random_masks(network)
+        with hold_masks(network, steps, masks, gradients=gradients):
+            some_steps(network, steps, 20)
+        removed = [network.get_parameter(n).grad[~m] for n, m in masks.items()]
+        assert all((grad == 0).all() for grad in removed) == gradients
+        return network
+
+    left_alone, masked = (trained(gradients).state_dict() for gradients in (False, True))
+    assert all(torch.equal(left_alone[name], masked[name]) for name in masked)
+    assert not any(tensor[tensor == 0].signbit().any() for tensor in left_alone.values())
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_float_types_are_held(dtype):
     layer = nn.Linear(6, 4, dtype=dtype)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from prunecert import measuring
-from prunecert.api import coded
 from prunecert.api.claims import CLAIMS, METHODS, Claim, Terms, check_terms, counts_of
+from prunecert.api.coded import BestCode, smallest_code
 from prunecert.api.counting import Options, Question, counts_for, losses_of, outputs_of
 from prunecert.api.issuing import Issued, dense_file, issue
 from prunecert.api.networks import Network, refuse_trained_on
@@ -38,6 +38,7 @@ def certify_code(
     holdout: Sample | None = None,
     trained: Sample | None = None,
     given: Network | None = None,
+    code: BestCode | None = None,
     options: Options = Options(),
 ) -> Issued:
     """A code certificate (Occam) from the training sample, of the network that its bytes decode to.
@@ -45,10 +46,11 @@ def certify_code(
     `tried` = T alternatives that the file does not tell apart (log2 T bits). `holdout`, where there
     is one, yields the hold-out line beside it: another statement, with its own delta. It is left
     out, with a note, where it overlaps what the network was trained on, or `trained`. Changes are
-    told against `given`, where that is another network than the one to code.
+    told against `given`, where that is another network than the one to code. `code` is the code to
+    certify, where it is not the smallest found for the network as it is.
     """
     check_terms(delta, tried, target)
-    best = coded.smallest_code(
+    best = code or smallest_code(
         network, sample, delta, options.batch_size, options.device, options.stage
     )
     decoded = replace(network, tensors=network.architecture.decode(best.network.data).tensors)

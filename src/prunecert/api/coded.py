@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -49,25 +50,46 @@ class BestCode:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What ways to code a network are compared on: the errors on a part of the sample."""
+
+    network: Network
+    sample: Sample
+    delta: float
+    batch_size: int
+    device: str
+
+    @cached_property
+    def probe(self) -> Probe:
+        return take_probe(self.sample, self.batch_size, self.device)
+
+    def count_errors(self, candidate: dict[str, torch.Tensor]) -> int:
+        """Errors to expect on the whole sample."""
+        module = self.network.architecture.build(candidate)
+        found = measuring.run(module, self.probe, device=self.device)
+        return round(measuring.count_errors(found) * self.sample.n / self.probe.n)
+
+    def bound_of(self, errors: int, bits: float) -> float:
+        n = self.sample.n
+        bound = float(occam_kl_upper(errors, n, bits, self.delta))
+        return bound if bound < 0.999 else 1 + errors / n  # still a direction when vacuous
+
+    def bound_with(self, found: tuple[dict[str, torch.Tensor], BestCode]) -> float:
+        """The bound to expect of these tensors in this code."""
+        tensors, best = found
+        return self.bound_of(self.count_errors(tensors), best.network.code.bits)
+
+
 def smallest_code(
     network: Network, sample: Sample, delta: float, batch_size: int, device: str, stage: Stage
 ) -> BestCode:
     """The bytes with the smallest certificate found on this sample."""
-    architecture = network.architecture
-    probe = take_probe(sample, batch_size, device)
-
-    def count_errors(candidate: dict[str, torch.Tensor]) -> int:
-        found = measuring.run(architecture.build(candidate), probe, device=device)
-        return round(measuring.count_errors(found) * sample.n / probe.n)
-
-    def bound_of(errors: int, bits: float) -> float:
-        bound = float(occam_kl_upper(errors, sample.n, bits, delta))
-        return bound if bound < 0.999 else 1 + errors / sample.n  # still a direction when vacuous
-
+    architecture, trial = network.architecture, Trial(network, sample, delta, batch_size, device)
     grouped = any(has_groups(tensor) for tensor in network.tensors.values())
 
     def searched() -> tuple[dict[str, torch.Tensor], BestCode]:
-        tensors, notes = simplified(network, probe, device, in_place=grouped)
+        tensors, notes = simplified(network, trial.probe, device, in_place=grouped)
         if grouped:
             notes = ("N:M groups of weights: hidden units keep their places", *notes)
         with stage("searching the precision", 0) as tick:
@@ -75,25 +97,21 @@ def smallest_code(
                 tensors,
                 architecture.specs,
                 architecture.view.groups,
-                count_errors,
-                bound_of,
+                trial.count_errors,
+                trial.bound_of,
                 on_step=lambda: tick(1),
             )
         words = {name: str(precision) for name, precision in best.precisions.items()}
         return best.tensors, BestCode(architecture.encode(best.tensors, best.choices), words, notes)
 
     def seeded(seed: int) -> tuple[dict[str, torch.Tensor], BestCode]:
-        tensors, notes = simplified(network, probe, device, in_place=True)
+        tensors, notes = simplified(network, trial.probe, device, in_place=True)
         said = f"signs drawn from seed {seed}: hidden units keep their places"
         return tensors, BestCode(architecture.encode(tensors, seed=seed), {}, (said, *notes))
 
-    def bound_with(found: tuple[dict[str, torch.Tensor], BestCode]) -> float:
-        tensors, best = found
-        return bound_of(count_errors(tensors), best.network.code.bits)
-
     if network.sign_seed is None:
         return searched()[1]
-    return min(searched(), seeded(network.sign_seed), key=bound_with)[1]
+    return min(searched(), seeded(network.sign_seed), key=trial.bound_with)[1]
 
 
 def simplified(

@@ -15,7 +15,7 @@ from prunecert.api.samples import sample_of
 from prunecert.data import Sample
 from prunecert.data.text import TextSplit
 from prunecert.measuring import CURVE_POINTS
-from prunecert.measuring_norms import chain, weight_measures
+from prunecert.measuring_norms import ROWS, chain, weight_measures
 from prunecert.results import evidence_bytes
 from prunecert.types import Counts, InputError
 
@@ -87,11 +87,12 @@ def measure_weights(
     sample: Sample,
     *,
     initial: Network | None = None,
+    rows: int = ROWS,
     seed: int = 0,
     options: Options = Options(),
 ) -> dict[str, Any]:
     """What the measures of generalization read: norms, distances from `initial`, flatness (a seeded
-    search that takes a while)."""
+    search on the first `rows` rows that takes a while)."""
     with options.stage("measuring norms and flatness", 0) as tick:
         return _defined(
             "weightmeasures",
@@ -99,6 +100,7 @@ def measure_weights(
                 network.module(),
                 sample,
                 initial=None if initial is None else initial.module(),
+                rows=rows,
                 device=options.device,
                 seed=seed,
                 tick=tick,

@@ -139,6 +139,12 @@ class Network:
         return None if ticket is None else int(ticket["seed"])
 
     @property
+    def initial_seed(self) -> int | None:
+        """The seed of the initial weights that training is said to have started from."""
+        start = self.log.get("initial")
+        return None if start is None else int(start["seed"])
+
+    @property
     def sparsity(self) -> float:
         """Fraction of zeros among the prunable weights."""
         names = self.architecture.prunable()
@@ -174,8 +180,9 @@ def read_log(metadata: Mapping[str, str]) -> dict[str, Any]:
         for used in found.get("trained_on", []):
             named(used["sample"])
             range(used["start"], used["stop"])
-        if "supermask" in found:
-            range(SEEDS).index(found["supermask"]["seed"])
+        for seeded in ("supermask", "initial"):
+            if seeded in found:
+                range(SEEDS).index(found[seeded]["seed"])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, InputError):
         return {}
     return dict(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from prunecert.files import write_bytes
 from prunecert.models.loading import load_model
 from prunecert.models.weights import safetensors_bytes
 from prunecert.progress import Stage, quiet
-from prunecert.training import EpochBatches, TrainLog, TrainState, train
+from prunecert.training import EpochBatches, Steps, TrainLog, TrainState, train
 from prunecert.types import InputError
 
 CONFIG, MODEL, LOG, CHECKPOINT = (
@@ -57,12 +57,14 @@ def fit(
     recipe: Recipe,
     *,
     masks: Mapping[str, Tensor] | None = None,
+    begin: int = 0,
+    checkpoint_at: Iterable[Steps | str] = (),
     stage: Stage = quiet,
     name: str = "training",
     on_checkpoint: Any = None,
     resume: TrainState | None = None,
 ) -> TrainLog:
-    """Train `module` in place on a sample, in memory where it fits."""
+    """Train `module` in place on a sample, in memory where it fits; see `training.train`."""
     inputs, labels = batches_of(sample, recipe.batch_size, recipe.seed)
     with stage(name, 0) as tick:
         log = train(
@@ -71,6 +73,8 @@ def fit(
             labels,
             **asdict(recipe),
             masks=masks,
+            begin=begin,
+            checkpoint_at=checkpoint_at,
             on_step=lambda step, total, loss: tick(1),
             on_checkpoint=on_checkpoint,
             checkpoint_every=CHECKPOINT_EVERY,

@@ -60,8 +60,11 @@ def run(arguments: list[str]) -> int:
             "understand",
             "bounds",
             "diagnose",
+            "lottery",
             "sketch",
             "paper",
+            "sweep",
+            "study",
         ):
             import_module(f"prunecert.cli.{name}")
         # not `command.main`, which ends an interrupt in silence and a closed pipe with 1

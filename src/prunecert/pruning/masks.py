@@ -100,6 +100,8 @@ def hold_masks(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     masks: Mapping[str, Tensor] | None = None,
+    *,
+    gradients: bool = True,
 ) -> Iterator[None]:
     """Zeros stay exactly zero in any training loop run inside this context.
 
@@ -107,6 +109,10 @@ def hold_masks(
     removes are zeroed on entry. Gradients are masked as they are accumulated, so clipping does not
     see them and momentum does not collect them; after every optimizer step the zeros are written
     again, whatever momentum, weight decay or a moving average did. Hooks go on exit, errors or not.
+
+    `gradients=False` leaves the gradients alone, which is faster. Where only the optimizer reads
+    them, and treats every weight on its own as SGD and Adam do, the weights are the same bit for
+    bit: what it collects for a removed weight reaches nothing but that weight.
     """
     masks = mask_of(model) if masks is None else masks
     apply_mask(model, masks)
@@ -127,7 +133,7 @@ def hold_masks(
     with ExitStack() as hooks:
         hooks.callback(optimizer.register_step_post_hook(restore_zeros).remove)
         for parameter, bit_mask in held:
-            if parameter.requires_grad:
+            if gradients and parameter.requires_grad:
                 handle = parameter.register_post_accumulate_grad_hook(gradient_hook(bit_mask))
                 hooks.callback(handle.remove)
         yield

@@ -83,11 +83,16 @@ class Axis(_Drawn):
 
 
 class Series(_Drawn):
-    """Marks (x, y) that share a look. Series of one name share a colour, whatever their kind."""
+    """Marks (x, y) that share a look. Series of one name share a colour, whatever their kind.
+
+    `low` and `high` draw an interval through each mark: a confidence interval, mean ± sd.
+    """
 
     name: str
     x: list[Any]
     y: list[float | None]  # null: nothing to draw at this x
+    low: list[float | None] | None = None
+    high: list[float | None] | None = None
     kind: Look = "measured"
     style: Literal["line", "points", "bars"] = "line"
 
@@ -103,7 +108,18 @@ class Series(_Drawn):
     def _same_length(self) -> Series:
         if len(self.x) != len(self.y):
             raise ValueError(f"y: expected {len(self.x)} values, one for each x, not {len(self.y)}")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("low and high: expected both or neither")
+        for name, ends in (("low", self.low), ("high", self.high)):
+            if ends is not None and len(ends) != len(self.x):
+                raise ValueError(f"{name}: expected {len(self.x)} values, not {len(ends)}")
         return self
+
+    @property
+    def intervals(self) -> list[tuple[Any, float, float]]:
+        """(x, low, high) wherever both ends are known."""
+        ends = zip(self.x, self.low or [], self.high or [])
+        return [(x, low, high) for x, low, high in ends if low is not None and high is not None]
 
 
 class Figure(_Drawn):

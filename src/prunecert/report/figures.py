@@ -101,8 +101,12 @@ def _place(figure: Figure, series: Series, x: Any, y: float) -> Place | None:
 
 
 def _at(figure: Figure, place: Place) -> list[float]:
-    """All values that stand at `place`."""
-    return [y for s in figure.series for x, y in _points(s) if _place(figure, s, x, y) == place]
+    """All values that stand at `place`, ends of intervals among them."""
+    values = [y for s in figure.series for x, y in _points(s) if _place(figure, s, x, y) == place]
+    ends = [end for s in figure.series for _, *both in s.intervals for end in both]
+    if not values or place == "strip":
+        return values
+    return values + [end for end in ends if end > 0 or figure.y.scale != "log"]
 
 
 def _places(figure: Figure) -> list[Place]:
@@ -238,6 +242,8 @@ def curves(figure: Figure, width: int) -> Canvas:
                 for x, y in zip(s.x, s.y)
             ]
             _draw_marks(axes, s.x, y, _kind(figure, s), s.style, _colour(figure, s))
+            for x, low, high in s.intervals if place == "main" else []:
+                axes.vlines(x, low, high, color=_colour(figure, s), alpha=0.5)
         _prepare(figure, axes, "y", place)
     axes = grid[-1, 0]
     axes.set_xlabel(figure.x.label, wrap=True)
@@ -250,11 +256,12 @@ def curves(figure: Figure, width: int) -> Canvas:
 
 def rows(figure: Figure, width: int) -> Canvas:
     """A row for each x: its name, then a lane for each value, written out at the far right."""
-    named: dict[str, list[tuple[Series, Place | None, float]]] = {}
+    named: dict[str, list[tuple[Series, Place | None, float, list[float]]]] = {}
     for series in figure.series:
+        ends = {x: [low, high] for x, low, high in series.intervals}
         for x, y in _points(series):
             lanes = named.setdefault(x if isinstance(x, str) else plain(x), [])
-            lanes.append((series, _place(figure, series, x, y), y))
+            lanes.append((series, _place(figure, series, x, y), y, ends.get(x, [])))
     height = sum(_GAP + _NAME + _LANE * len(lanes) for lanes in named.values()) + _GAP
     canvas = Canvas(figsize=(width / 72, (height + _ABOVE + _BELOW) / 72))
     panels = _row_panels(canvas, figure, width, height)
@@ -265,13 +272,16 @@ def rows(figure: Figure, width: int) -> Canvas:
     for name, lanes in named.items():
         top += _GAP
         paper.text(_LEFT, top + _NAME / 2, name, va="center")
-        for lane, (series, place, y) in enumerate(lanes):
+        for lane, (series, place, y, interval) in enumerate(lanes):
             at = top + _NAME + _LANE * (lane + 0.5)
             kind, colour = _kind(figure, series), _colour(figure, series)
             if place == "main" and series.style == "bars" and figure.y.scale == "linear":
                 _draw_bar(panels[place], 0, y, at, kind, colour)
             elif place:
                 _draw_marks(panels[place], [y], [at], kind, "points", colour)
+            if place == "main" and interval:
+                low, high = interval
+                panels[place].hlines(at, low, high, color=colour, alpha=0.5)
             words = stated(y, series.kind, is_fraction=figure.is_risk)
             paper.text(width - 2, at, words, va="center", ha="right", color=MUTED, size=11)
         top += _NAME + _LANE * len(lanes)

@@ -82,10 +82,14 @@ def _paint(canvas: Canvas, colours: dict[str, str]) -> None:
 
 
 def _numbers(figure: Figure) -> bytes:
-    """One row per mark: series, kind, x, y."""
+    """One row per mark: series, kind, x, y, and where there are any the ends of its interval."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["series", "kind", figure.x.label, figure.y.label])
+    ends = ["low", "high"] if any(series.intervals for series in figure.series) else []
+    table.writerow(["series", "kind", figure.x.label, figure.y.label, *ends])
     for series in figure.series:
-        table.writerows([series.name, series.kind, x, y] for x, y in zip(series.x, series.y))
+        none: list[float | None] = [None] * len(series.x)
+        columns = [series.low or none, series.high or none] if ends else []
+        for x, y, *both in zip(series.x, series.y, *columns):
+            table.writerow([series.name, series.kind, x, y, *both])
     return text.getvalue().encode()

@@ -1,0 +1,165 @@
+"""What a study found, in words and numbers that are computed, never typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from prunecert.study.claim import Claim
+from prunecert.study.rankings import Study, worst_environment
+from prunecert.study.scopes import FIXED, OVERALL
+
+FEW_CELLS = 10  # fewer than this, and an interval rests on next to nothing
+COIN = 0.5  # the sign error of tossing a coin
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """0.25 → "0.25", nothing known → "—"; what rounds to zero has no sign."""
+    return "—" if value is None else f"{value:z.{digits}f}"
+
+
+def with_interval(row: dict[str, Any], name: str) -> str:
+    """`0.53 [0.41, 0.62]`, or the number alone where no interval is known."""
+    value, low, high = row[name], row[f"{name}.low"], row[f"{name}.high"]
+    return number(value) if low is None else f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def by_size(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The rows where the statistic is known, the largest first; ties by the measure's name."""
+    known = [row for row in rows if row[name] is not None]
+    return sorted(known, key=lambda row: (-row[name], row["measure"]))
+
+
+def summary(study: Study, claim: Claim) -> list[str]:
+    """What a reader should take away; also what the command prints."""
+    sentences = [*claim.sentences(), *_best(study, OVERALL)]
+    sentences += _best(study, FIXED) if FIXED in study.scopes else []
+    return [*sentences, *_robust(study), *_failing(study)]
+
+
+def _best(study: Study, scope: str) -> list[str]:
+    ranked = by_size(study.summary_rows(scope), "granulated")
+    measures = [row for row in ranked if row["role"] == "measure"]
+    rivals = [row for row in ranked if row["role"] == "baseline"]
+    where = "Within fixed sparsity" if scope == FIXED else "Overall"
+    if not measures:
+        return [f"{where}: no measure has a granulated coefficient."]
+    best = measures[0]
+    said = (
+        f"{where}, {best['measure']} orders networks best: "
+        f"Psi {with_interval(best, 'granulated')}, tau {with_interval(best, 'tau')}, "
+        f"mean sign error {number(best['sign_error'])}"
+    )
+    if not rivals:
+        return [said + "."]
+    rival = rivals[0]
+    beats = sum(row["granulated"] > rival["granulated"] for row in measures)
+    return [
+        f"{said}; the best baseline is {rival['measure'].removeprefix('baseline.')} (Psi "
+        f"{with_interval(rival, 'granulated')}), which {beats} of {len(measures)} measures exceed."
+    ]
+
+
+def _robust(study: Study) -> list[str]:
+    rows = [row for row in study.summary_rows() if row["role"] == "measure"]
+    known = [row for row in rows if row["sign_error.coarse_max"] is not None]
+    if not known:
+        return ["No pair of networks counts in any environment, so no sign error is known."]
+    best = min(known, key=lambda row: (row["sign_error.coarse_max"], row["sign_error"]))
+    worse = sum(row["sign_error.coarse_max"] > COIN for row in known)
+    worst = worst_environment(study, study.table.measures.index(best["measure"]), coarse=True)
+    at = "" if worst is None else f", at {worst.axis} {worst.values[0]} against {worst.values[1]}"
+    return [
+        f"Most robust: {best['measure']}, whose largest sign error over axes and pairs of values "
+        f"is {number(best['sign_error.coarse_max'])}{at}. {worse} of {len(known)} measures are "
+        f"wrong more often than a coin on at least one of them."
+    ]
+
+
+def failing_axes(study: Study, row: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """(axes whose psi is not above 0, those of them whose whole interval lies below 0)."""
+    axes = [study.table.design.axes[a] for a in study.table.design.compared]
+    fails = [a for a in axes if row[f"psi.{a}"] is not None and row[f"psi.{a}"] <= 0]
+    surely = [a for a in fails if row[f"psi.{a}.high"] is not None and row[f"psi.{a}.high"] < 0]
+    return fails, surely
+
+
+def _failing(study: Study) -> list[str]:
+    rows = [row for row in study.summary_rows() if row["role"] == "measure"]
+    axes = [study.table.design.axes[a] for a in study.table.design.compared]
+    failed = {row["measure"]: failing_axes(study, row)[0] for row in rows}
+    everywhere = sorted(
+        row["measure"]
+        for row in rows
+        if not failed[row["measure"]] and all(row[f"psi.{a}"] is not None for a in axes)
+    )
+    counts = [f"{a} {sum(a in fails for fails in failed.values())}" for a in axes]
+    some = ", ".join(everywhere[:5]) + (", …" if len(everywhere) > 5 else "")
+    return [
+        f"Measures of {len(rows)} that order networks no better than chance along an axis: "
+        f"{', '.join(counts)}. "
+        + (f"Above chance along every axis: {some}." if everywhere else "None succeeds on all.")
+    ]
+
+
+def counts(study: Study) -> list[str]:
+    """How much was compared, and what was left out."""
+    table, design = study.table, study.table.design
+    cells = len(np.unique(design.cell))
+    networks = len(np.unique(design.network))
+    sentences = [
+        f"{len(table.gap):,} rows of {networks:,} networks; {len(table.measures):,} measures, "
+        f"{table.roles.count('baseline')} of them baselines.",
+        *table.notes,
+    ]
+    if "reads test" in table.roles:
+        readers = [n for n, role in zip(table.measures, table.roles) if role == "reads test"]
+        sentences.append(
+            f"Set apart, since what they read is half of the gap, the test sample: "
+            f"{', '.join(readers)}."
+        )
+    if len(table.strata) > 1:
+        sentences.append(
+            f"Networks are compared within each of {len(table.strata)} strata "
+            f"({', '.join(table.strata)}), and the results averaged."
+        )
+    if design.sparsity is None:
+        sentences.append("No axis is known as the sparsity, so nothing is said within fixed ones.")
+    partial = [
+        f"{name} ({int(np.isnan(column).sum()):,})"
+        for name, column in zip(table.measures, table.values.T)
+        if np.isnan(column).any()
+    ]
+    if partial:
+        sentences.append(f"Rows to which a measure does not apply: {', '.join(partial)}.")
+    sentences.append(_tested(study))
+    few = (
+        f" They are fewer than {FEW_CELLS}, so intervals mean little." if cells < FEW_CELLS else ""
+    )
+    sentences.append(
+        f"Intervals: 95 % percentiles of {study.draws:,} resamples of {cells:,} cells (a dense "
+        f"configuration and everything pruned from it) and of the seeds within them.{few}"
+    )
+    return sentences
+
+
+def _tested(study: Study) -> str:
+    found = [along.counted for along in study.along]
+    pairs = sum(len(along.pairs) for along in study.along)
+    kept = sum(int(c.flags.sum()) for c in found)
+    how = {
+        "paired": sum(c.paired for c in found),
+        "unpaired": sum(c.unpaired for c in found),
+        "unknown": sum(c.unknown for c in found),
+    }
+    errors = ", ".join(f"{name} for {n:,}" for name, n in how.items() if n)
+    if study.rule == "none":
+        return f"Sign errors: all {pairs:,} pairs count (--filter none)."
+    what = "test errors" if study.rule == "test" else "gaps"
+    return (
+        f"Sign errors: {kept:,} of {pairs:,} pairs count, those whose {what} differ by more than "
+        f"the standard error of their test difference (--filter {study.rule}); "
+        f"standard error: {errors}; where it is unknown, the pair counts."
+    )
