@@ -1,8 +1,8 @@
 """Plant each error in a copy of the sources and show the suite failing (`make mutants`).
 
-A mutant is one wrong line (`planted_errors.py`, `planted_in_guarantees.py`). It is killed when the
-tests named beside it fail. A mutant that survives, or whose place in the code is gone, makes this
-script fail.
+A mutant is one wrong line (`planted_errors.py`, `planted_in_….py`). It is killed when the tests
+named beside it fail. A mutant that survives, or whose place in the code is gone, makes this script
+fail.
 
     python tests/mutants.py            all of them
     python tests/mutants.py tail       those whose name contains "tail"
@@ -19,11 +19,12 @@ from pathlib import Path
 
 from planted_errors import PLANTED, Mutant
 from planted_in_guarantees import PLANTED_IN_GUARANTEES
+from planted_in_research import PLANTED_IN_RESEARCH
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-MUTANTS = (*PLANTED, *PLANTED_IN_GUARANTEES)
+MUTANTS = (*PLANTED, *PLANTED_IN_GUARANTEES, *PLANTED_IN_RESEARCH)
 
 
 def main(words: list[str]) -> int:

@@ -322,8 +322,12 @@ def test_a_run_that_begins_late_has_a_new_optimizer_and_resumes_bit_for_bit():
         assert same_tensors(straight.state_dict(), resumed.state_dict())
         assert log.losses == full.losses
         assert len(log.losses) == 18 - 7
-    with pytest.raises(InputError, match="begin: 0"):
-        train(network(), inputs, labels, steps="3ep", batch_size=12, resume=states[0])
+    for wrong in (0, 8):
+        with pytest.raises(InputError, match=f"begin: {wrong}, but the state"):
+            train(
+                network(), inputs, labels, steps="3ep", begin=wrong, batch_size=12,
+                resume=states[0],
+            )  # fmt: skip
 
 
 def test_nothing_is_left_to_train_behind_the_last_step():

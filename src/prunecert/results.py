@@ -1,11 +1,14 @@
-"""The other files: `evidence.npz` (what was measured) and `results.json` (what a run found)."""
+"""The other files: `evidence.npz` (what was measured), archives of many, and `results.json` (what a
+run found)."""
 
 from __future__ import annotations
 
 import io
 import json
+import lzma
+import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from prunecert.files import write_bytes
 from prunecert.types import PARTS, Evidence, InputError, part_fields
 
 HEADER = "header.json"
+MEMBER = ".npz"  # how the files of an archive end
 KEYS = ("title", "summary", "networks", "bounds", "diagnostics", "figures", "commands")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the only date in the archive: same evidence, same bytes
 
@@ -72,6 +76,36 @@ def _part(name: str, plain: Mapping[str, Any], arrays: Mapping[str, Any]) -> Any
     if isinstance(values.get("names"), list):
         values["names"] = tuple(values["names"])
     return cls(**values)
+
+
+def archive_bytes(members: Iterable[tuple[str, bytes]]) -> bytes:
+    """Evidence files of many networks as one .tar.xz, by name; same members, same bytes.
+
+    Compressed as a whole: what one network's file has in common with the next costs next to
+    nothing.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:xz", preset=6) as archive:
+        for name, data in members:
+            entry = tarfile.TarInfo(f"{name}{MEMBER}")
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def archive_members(path: str | Path) -> Iterator[tuple[str, bytes]]:
+    """(name, evidence file) of every member, in order and one at a time: an archive may be larger
+    than memory. InputError where it is none, or is cut short."""
+    try:
+        with tarfile.open(path, mode="r|xz") as archive:
+            for entry in archive:
+                held = archive.extractfile(entry) if entry.name.endswith(MEMBER) else None
+                if held is not None:
+                    yield entry.name.removesuffix(MEMBER), held.read()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: expected the evidence of a sweep") from None
+    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError) as error:
+        raise InputError(f"{path}: not an archive of evidence ({error})") from None
 
 
 def write_results(path: str | Path, results: Mapping[str, Any]) -> Path:

@@ -78,9 +78,7 @@ def test_the_checkpoint_is_the_dense_network_after_k_steps(digits, lottery, tmp_
     _, levels = lottery
     whole = drawn(digits, tmp_path, Lottery(levels=0, rewind="40it"))[0]
     assert torch.equal(file(whole, REWIND)["fc1.weight"], whole.network.tensors["fc1.weight"])
-    assert torch.equal(
-        whole.network.tensors["fc1.weight"], levels[0].network.tensors["fc1.weight"]
-    )
+    assert torch.equal(whole.network.tensors["fc1.weight"], levels[0].network.tensors["fc1.weight"])
     initial = drawn(digits, tmp_path, Lottery(levels=0, rewind="0it"))[0]
     assert torch.equal(file(initial, REWIND)["fc1.weight"], file(initial, START)["fc1.weight"])
 
@@ -135,9 +133,7 @@ def test_controls_are_what_they_say(lottery):
 
 def test_rate_rewinding_and_fine_tuning_keep_the_weights(digits, tmp_path):
     for rewinding in ("lr", "fine-tune"):
-        dense, level = drawn(
-            digits, tmp_path, Lottery(levels=1, rewind="7it", rewinding=rewinding)
-        )
+        dense, level = drawn(digits, tmp_path, Lottery(levels=1, rewind="7it", rewinding=rewinding))
         start = file(level, START)
         for name, mask in level.masks.items():
             assert torch.equal(start[name][mask], dense.network.tensors[name][mask])
@@ -356,7 +352,6 @@ def test_pruned_weights_that_come_back_are_refused(digits, tmp_path):
 
 
 def test_a_step_that_is_never_told_cannot_be_rewound_to(digits, tmp_path):
-    silent = user_file(tmp_path, change=lambda text: text.replace("on_step(done", "len((done"))
     silent = user_file(
         tmp_path, change=lambda text: text.replace("on_step(done, loss.item())", "pass")
     )

@@ -71,9 +71,13 @@ def test_other_scopes_are_refused():
 def test_random_masks_keep_as_many_of_each_tensor():
     masks = next_masks(weights(0), all_kept(), 4)
     drawn = random_masks_like(masks, seed=3)
-    assert {n: int(m.sum()) for n, m in drawn.items()} == {n: int(m.sum()) for n, m in masks.items()}
+    assert {n: int(m.sum()) for n, m in drawn.items()} == {
+        n: int(m.sum()) for n, m in masks.items()
+    }
     assert any(not torch.equal(drawn[name], masks[name]) for name in SHAPES)
-    assert all(torch.equal(a, b) for a, b in zip(drawn.values(), random_masks_like(masks, 3).values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(drawn.values(), random_masks_like(masks, 3).values())
+    )
 
 
 def test_random_masks_do_not_lean_on_the_mask_they_are_like():

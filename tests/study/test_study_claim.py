@@ -12,7 +12,7 @@ FORM = "measure.mbp-sketch-as-published"
 GRIDS = {k: v for k, v in GRID.items() if k != "axis.method"} | {"axis.width": [1, 2, 3, 4]}
 
 
-def claim(folder, rivals, rows=None, **how):
+def claim(folder, rivals, rows=None, grid=GRIDS):
     """The gap shrinks as pruning goes on; `rivals` says how each measure moves with it."""
 
     def measures(row, generator):
@@ -20,7 +20,7 @@ def claim(folder, rivals, rows=None, **how):
         found = {"gap": effect + 1e-4 * generator.normal()}
         return found | {name: move(effect, generator) for name, move in rivals.items()}
 
-    study = ranked(table(folder, rows or rows_of(measures, GRIDS)), rule="none", draws=60, **how)
+    study = ranked(table(folder, rows or rows_of(measures, grid)), rule="none", draws=60)
     return claim_of(study)
 
 
@@ -102,3 +102,20 @@ def test_no_answer_says_why(tmp_path):
     flat = rows_of(lambda row, _: {FORM: row["gap"]}, {"axis.lr": [0.1, 1.0], "axis.seed": [0, 1]})
     found = claim(tmp_path, {}, flat)
     assert "no two networks differ in sparsity only" in found.sentences()[0]
+
+
+def test_a_few_configurations_decide_nothing(tmp_path):
+    grid = GRIDS | {"axis.lr": [0.1], "axis.width": [1, 2, 3, 4]}
+    found = claim(tmp_path, {FORM: right, "measure.neyshabur-2015": wrong}, grid=grid)
+    assert (found.cells, found.answer("mbp-sketch-as-published")) == (4, "undecided")
+    assert "too few dense configurations are pruned (4)" in found.sentences()[0]
+    grid["axis.width"] = [1, 2, 3, 4, 5]
+    found = claim(tmp_path, {FORM: right, "measure.neyshabur-2015": wrong}, grid=grid)
+    assert (found.cells, found.answer("mbp-sketch-as-published")) == (5, "yes")
+
+
+def test_one_network_and_what_is_pruned_from_it_have_no_interval(tmp_path):
+    grid = {"axis.sparsity": [0.0, 0.5, 0.9], "axis.method": ["a", "b"]}
+    found = claim(tmp_path, {FORM: right, "measure.neyshabur-2015": wrong}, grid=grid)
+    (norm,) = found.against_norms("mbp-sketch-as-published")
+    assert (norm.psi_advantage, norm.psi_low, norm.better) == (2.0, None, "undecided")

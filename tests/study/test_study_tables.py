@@ -110,7 +110,7 @@ def test_what_is_constant_or_empty_is_dropped_and_said(tmp_path, rows):
     assert found.design.axes == ("lr", "sparsity", "seed")
     assert "none" not in found.measures
     said = " ".join(found.notes)
-    assert "axis.depth is constant" in said
+    assert "No axis, being constant: axis.depth." in said
     assert "axis.steps is empty" in said
     assert "apply to no row: none." in said
 

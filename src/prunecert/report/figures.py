@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from prunecert.report.contents import Figure, Series
 from prunecert.report.numbers import plain, power_of_ten, stated
@@ -49,6 +49,7 @@ _BAR_OPACITY = {
 }
 
 _THIN = 56  # pixels across the strip
+ROOM = 1.15  # beyond the ends of a log axis
 _GAP, _NAME, _LANE = 8, 18, 15  # pixels down a row: space, its name, one mark
 _ABOVE, _BELOW, _LEFT, _VALUES = 24, 22, 14, 84  # pixels around the rows
 
@@ -203,12 +204,26 @@ def _prepare(figure: Figure, axes: Axes, direction: Literal["x", "y"], place: Pl
         axes.set(**{f"{direction}lim": (low, 1 if is_risk else high)})
     axis = axes.xaxis if direction == "x" else axes.yaxis
     _write_ticks(axis, _short_percent if is_risk else _power if is_log else plain)
+    if place == "main" and is_log and not is_risk and _is_narrow(values):
+        axes.set(**{f"{direction}lim": (min(values) / ROOM, max(values) * ROOM)})
+        _write_narrow(axis)
     axis.grid(True)
 
 
 def _write_ticks(axis: Axis, write: Callable[[float], str]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: write(float(value))))
     axis.set_minor_locator(NullLocator())
+
+
+def _is_narrow(values: Sequence[float]) -> bool:
+    """Powers of ten alone would leave such a log axis nearly without ticks."""
+    return bool(values) and max(values) <= 100 * min(values)
+
+
+def _write_narrow(axis: Axis) -> None:
+    """Ticks at some multiples of the powers of ten, written out."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
+    _write_ticks(axis, plain)
 
 
 def _decades(values: list[float]) -> tuple[float, float]:
@@ -248,9 +263,12 @@ def curves(figure: Figure, width: int) -> Canvas:
     axes = grid[-1, 0]
     axes.set_xlabel(figure.x.label, wrap=True)
     axes.set_xscale(figure.x.scale)
-    if positive := [x for s in figure.series for x in s.x if x > 0 and figure.x.scale == "log"]:
-        axes.set_xlim(_decades(positive))
+    positive = [x for s in figure.series for x in s.x if x > 0 and figure.x.scale == "log"]
+    if positive:
+        axes.set_xlim(min(positive) / ROOM, max(positive) * ROOM)
     _write_ticks(axes.xaxis, plain)
+    if positive and _is_narrow(positive):
+        _write_narrow(axes.xaxis)
     return canvas
 
 

@@ -70,7 +70,10 @@ class Resampling:
 
 
 def resampled(design: Design, draws: int, seed: int) -> Resampling:
-    """`draws` seeded resamples of a table's cells and of the seeds within them."""
+    """`draws` seeded resamples of a table's cells and of the seeds within them.
+
+    None at all where each could only be the table again: one cell of one seed in every stratum.
+    """
     cell = design.cell
     seeds = np.zeros(len(cell), np.int64)
     if design.seed is not None:
@@ -79,6 +82,8 @@ def resampled(design: Design, draws: int, seed: int) -> Resampling:
     cells, cell_factor = _drawn_within(design.stratum, cell, draws, generator)
     within, seed_factor = _drawn_within(cell, seeds, draws, generator)
     names = numbered(np.stack([cell, seeds], axis=1))
+    if len(np.unique(names)) == len(np.unique(design.stratum)):
+        cells, within = cells[:, :1], within[:, :1]
     return Resampling(cell, names, cells, within, cell_factor, seed_factor)
 
 

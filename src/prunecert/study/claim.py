@@ -35,6 +35,7 @@ NORM_BOUNDS = (
     "golowich-mohri",
 )
 NONZEROS = "baseline.nonzeros"
+FEW_CELLS = 5  # of fewer, a resample says next to nothing about another experiment
 Answer = Literal["yes", "no", "undecided"]
 
 
@@ -74,13 +75,17 @@ class Claim:
 
     comparisons: tuple[Comparison, ...]
     reason: str = ""
+    cells: int = 0  # dense configurations that are pruned
 
     def against_norms(self, form: str) -> list[Comparison]:
         """Those of one form with the norm bounds, where there are pairs."""
         return [c for c in self.comparisons if c.form == form and c.norm_bound and c.pairs]
 
     def answer(self, form: str) -> Answer:
-        """yes: better than every norm bound here. no: one of them is better. Else undecided."""
+        """yes: better than every norm bound here. no: one of them is better. Else undecided, as it
+        is where fewer than FEW_CELLS configurations are pruned."""
+        if self.cells < FEW_CELLS:
+            return "undecided"
         answers = [comparison.better for comparison in self.against_norms(form)]
         if answers and all(answer == "yes" for answer in answers):
             return "yes"
@@ -101,6 +106,8 @@ class Claim:
         head = f"Does {form} track the effect of pruning better than norm bounds?"
         if not against:
             return f"{head} Undecided: no norm bound of this table speaks about the same pairs."
+        if self.cells < FEW_CELLS:
+            return f"{head} Undecided: too few dense configurations are pruned ({self.cells})."
         said = {"yes": "Yes", "no": "No", "undecided": "Undecided"}[self.answer(form)]
         words = {"yes": "better than", "no": "worse than", "undecided": "not told apart from"}
         rivals = {a: [c.rival for c in against if c.better == a] for a in words}
@@ -120,6 +127,7 @@ class Claim:
     def document(self) -> dict[str, Any]:
         return {
             "reason": self.reason,
+            "cells": self.cells,
             "answers": {form: self.answer(form) for form in self.forms},
             "comparisons": [asdict(c) | {"better": c.better} for c in self.comparisons],
         }
@@ -138,7 +146,9 @@ def claim_of(study: Study) -> Claim:
     apart = {name for name, role in zip(table.measures, table.roles) if role == "reads test"}
     rivals += [name for name in table.measures if name not in {*rivals, *SEED_FORMS, *apart}]
     duel = _Duels(study, along)
-    return Claim(tuple(duel.fought(form, rival) for form in forms for rival in rivals))
+    cells = len(np.unique(study.resampling.cell[along.pairs.first]))
+    fought = tuple(duel.fought(form, rival) for form in forms for rival in rivals)
+    return Claim(fought, cells=cells)
 
 
 class _Duels:

@@ -42,6 +42,8 @@ from prunecert.study.statistics import (
 )
 from prunecert.study.tables import Table
 
+_PAIRS = 4096  # weighed at once
+
 
 @dataclass(frozen=True)
 class Along:
@@ -131,8 +133,7 @@ def _along(
         for stratum in range(len(table.strata)):
             for level in sparsity_levels(table):
                 of = np.flatnonzero((pairs.stratum == stratum) & (pairs.at_sparsity == level))
-                weights = resampling.comparisons(pairs.first[of], pairs.second[of])
-                found.append(ratios(values[of], shares[of], weights))
+                found.append(_summed(values, shares, pairs, of, resampling))
         shape = (len(table.strata), len(sparsity_levels(table)), *found[0].total.shape)
         total = np.stack([r.total for r in found]).reshape(shape)
         return Ratios(total, np.stack([r.weight for r in found]).reshape(shape))
@@ -148,6 +149,18 @@ def _along(
             for group in (pairs.environment, pairs.coarse, at_sparsity)
         ),
     )
+
+
+def _summed(
+    values: Floats, shares: Floats, pairs: Pairs, of: Ints, resampling: Resampling
+) -> Ratios:
+    """Over these pairs; some at a time, since each has a weight in every resample."""
+    parts = []
+    for part in np.array_split(of, len(of) // _PAIRS + 1):
+        comparisons = resampling.comparisons(pairs.first[part], pairs.second[part])
+        parts.append(ratios(values[part], shares[part], comparisons))
+    total = np.sum([part.total for part in parts], axis=0)
+    return Ratios(total, np.sum([part.weight for part in parts], axis=0))
 
 
 def _environments(pairs: Pairs, group: Ints, errors: Floats, counted: Flags) -> Environments:
@@ -235,9 +248,9 @@ def _rows(study: Study, taus: Floats) -> list[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """A Python number, None where it is NaN."""
+    """A Python number to twelve digits (the others are rounding), None where it is NaN."""
     if isinstance(value, float | np.floating):
-        return None if np.isnan(value) else float(value)
+        return None if np.isnan(value) else float(f"{value:.12g}")
     return value.item() if isinstance(value, np.generic) else value
 
 

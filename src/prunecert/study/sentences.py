@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from prunecert.study.claim import Claim
+from prunecert.study.claim import FEW_CELLS, Claim
 from prunecert.study.rankings import Study, worst_environment
 from prunecert.study.scopes import FIXED, OVERALL
 
-FEW_CELLS = 10  # fewer than this, and an interval rests on next to nothing
 COIN = 0.5  # the sign error of tossing a coin
 
 
@@ -107,7 +106,6 @@ def _failing(study: Study) -> list[str]:
 def counts(study: Study) -> list[str]:
     """How much was compared, and what was left out."""
     table, design = study.table, study.table.design
-    cells = len(np.unique(design.cell))
     networks = len(np.unique(design.network))
     sentences = [
         f"{len(table.gap):,} rows of {networks:,} networks; {len(table.measures):,} measures, "
@@ -134,15 +132,22 @@ def counts(study: Study) -> list[str]:
     ]
     if partial:
         sentences.append(f"Rows to which a measure does not apply: {', '.join(partial)}.")
-    sentences.append(_tested(study))
-    few = (
-        f" They are fewer than {FEW_CELLS}, so intervals mean little." if cells < FEW_CELLS else ""
-    )
-    sentences.append(
+    return [*sentences, _tested(study), _intervals(study)]
+
+
+def _intervals(study: Study) -> str:
+    cells = len(np.unique(study.table.design.cell))
+    if not study.draws:
+        return "No intervals: no resamples were asked for (--draws 0)."
+    if study.resampling.cells.shape[1] == 1:
+        return "No intervals: one dense configuration of one seed can only be drawn as it is."
+    few = ""
+    if cells < FEW_CELLS:
+        few = f" They are fewer than {FEW_CELLS}, so intervals mean little."
+    return (
         f"Intervals: 95 % percentiles of {study.draws:,} resamples of {cells:,} cells (a dense "
         f"configuration and everything pruned from it) and of the seeds within them.{few}"
     )
-    return sentences
 
 
 def _tested(study: Study) -> str:

@@ -298,8 +298,7 @@ class _Reader:
 
     def note_constant(self, names: Sequence[str]) -> None:
         if names:
-            be = "is" if len(names) == 1 else "are"
-            self.notes.append(f"{', '.join(names)} {be} constant, so nothing varies along it.")
+            self.notes.append(f"No axis, being constant: {', '.join(names)}.")
 
     def without_empty(self, measured: dict[str, Floats]) -> dict[str, Floats]:
         """Without measures that no row has a value of."""

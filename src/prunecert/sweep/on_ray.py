@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -56,11 +57,11 @@ def run_on_ray(
 
 
 def _connect(ray: Any, address: str | None, workers: int | None) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        options |= {"num_cpus": workers or cpus()}
+        options |= {"num_cpus": workers or cpus(), "include_dashboard": False}
     else:
-        options = {"log_to_driver": False, "address": address}
+        options |= {"address": address}
     try:
         ray.init(runtime_env={"env_vars": ONE_THREAD}, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
