@@ -118,6 +118,7 @@ def weight_measures(
     sample: Sample,
     *,
     initial: nn.Module | None = None,
+    flatness: bool = True,
     rows: int = ROWS,
     draws: int = DRAWS,
     batch_size: int = BATCH,
@@ -125,8 +126,8 @@ def weight_measures(
     seed: int = 0,
     tick: Tick = silent,
 ) -> WeightMeasures:
-    """Norms, distances, path norm and flatness of `module`; distances where `initial`, the same
-    architecture with its initial weights, is given.
+    """Norms, distances, path norm and (unless it is not wanted) flatness of `module`; distances
+    where `initial`, the same architecture with its initial weights, is given.
 
     The first `rows` rows of `sample` serve the search for sigma and the pixel norm, and are named
     by the result. `tick` counts draws of noise, at most 2 · STEPS · draws. InputError where a
@@ -145,8 +146,10 @@ def weight_measures(
         start = _kernels(before, layers)
         away = [kernel - other for kernel, other in zip(kernels, start, strict=True)]
     degrees = _degrees(network, parts)
-    search = _Search(network, batches, part.name, seed, draws, tick)
-    sigma, by_magnitude = search.sigma(_plain_noise), search.sigma(_noise_by_magnitude)
+    sigma = by_magnitude = None
+    if flatness:
+        search = _Search(network, batches, part.name, seed, draws, tick)
+        sigma, by_magnitude = search.sigma(_plain_noise), search.sigma(_noise_by_magnitude)
     return WeightMeasures(
         names=tuple(layers),
         parameters=sum(kernel.size for kernel in kernels),

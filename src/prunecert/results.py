@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def evidence_bytes(parts: Evidence, header: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def read_evidence(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_evidence(path: str | Path | BinaryIO) -> tuple[dict[str, Any], dict[str, Any]]:
     """(parts by name, header) of an evidence file; InputError when it is not one."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -195,6 +195,17 @@ def test_another_configuration_stands_beside_the_first(digits, tmp_path, counted
     assert (tmp_path / "seed-0" / "level-1").resolve() == first[1].folder.resolve()
 
 
+def test_a_level_has_the_hash_of_all_that_came_before_it(digits, tmp_path):
+    longer = replace(RECIPE, steps="41it")
+    runs = [
+        drawn(digits, tmp_path),
+        drawn(digits, tmp_path, seeds=(1,)),
+        drawn(digits, tmp_path, recipe=longer),
+        drawn(digits, tmp_path, replace(SETTINGS, rewind="8it")),
+    ]
+    assert len({level.hash for levels in runs for level in levels}) == 4 * 4
+
+
 def test_a_killed_level_goes_on_in_the_middle(digits, tmp_path, monkeypatch):
     from prunecert.api import runs
     from prunecert.api.lottery import levels as module
@@ -227,6 +238,7 @@ def test_a_killed_level_goes_on_in_the_middle(digits, tmp_path, monkeypatch):
     "damage",
     [
         lambda folder: (folder / MODEL).write_bytes((folder / MODEL).read_bytes()[:-7]),
+        lambda folder: (folder / MODEL).write_bytes((folder / START).read_bytes()),
         lambda folder: (folder / MASK).unlink(),
         lambda folder: (folder / WHOLE).write_text('{"files": {'),
         lambda folder: (folder / WHOLE).write_text("[]"),

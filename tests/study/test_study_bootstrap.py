@@ -72,12 +72,12 @@ def test_what_a_pair_weighs():
 
 def test_every_pair_is_compared_once_on_average():
     design = factorial(cells=4, sparsities=2, seeds=3)
-    draws = 20_000
+    draws = 8_000
     found = resampled(design, draws, seed=2)
     i, j = np.triu_indices(len(design.levels), 1)
     means = found.comparisons(i, j)[:, 1:].mean(axis=1)
-    # a weight has a variance below 12 here, so four standard errors are below 0.1
-    assert np.abs(means - 1).max() < 0.1
+    # a weight has a variance below 12 here, so four standard errors are below 0.16
+    assert np.abs(means - 1).max() < 0.16
 
 
 def test_column_zero_is_the_table_and_an_interval_is_of_the_others():

@@ -6,7 +6,6 @@ import csv
 import gzip
 import json
 import shlex
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from small_tables import naive_psi, noisy, rows_of
 from prunecert.cli.app import run
 from prunecert.report import write_report
 from prunecert.report.contents import read_run
-from prunecert.results import evidence_bytes
+from prunecert.results import archive_bytes, archive_members, evidence_bytes
 from prunecert.types import Counts, Margins, Outcomes
 from workshop import Answer, fits, flat, tree
 
@@ -69,9 +68,13 @@ def measures(row, generator):
     }
 
 
+def write_archive(path: str, members: dict[str, bytes]) -> None:
+    Path(path).write_bytes(archive_bytes(members.items()))
+
+
 @pytest.fixture
 def bench(tmp_path, monkeypatch, capsys, request):
-    """A folder with table.csv and evidence.zip of its networks; lines typed there.
+    """A folder with table.csv and evidence.tar.xz of its networks; lines typed there.
 
     Figures take seconds: they are drawn only for tests marked with the fixture `drawn`.
     """
@@ -83,9 +86,8 @@ def bench(tmp_path, monkeypatch, capsys, request):
         row["run"] = "0" + row["network"][1:]
         row["network"] = row["network"][:-4] + "e" + row["network"][-3:]  # like 0…0e005
     pandas.DataFrame(rows).to_csv("table.csv", index=False)
-    with zipfile.ZipFile("evidence.zip", "w") as archive:
-        for row in {row["network"]: row for row in rows}.values():
-            archive.writestr(f"{row['network']}.npz", evidence(row))
+    once = {row["network"]: row for row in rows}
+    write_archive("evidence.tar.xz", {name: evidence(row) for name, row in once.items()})
     Path("mine.py").write_text(SPECS)
 
     def say(line: str) -> Answer:
@@ -204,18 +206,18 @@ def test_quiet_prints_nothing(bench):
 
 def test_evidence_pairs_the_networks(bench):
     plain = bench("prunecert study table.csv --draws 0 --out plain")
-    paired = bench("prunecert study table.csv --draws 0 --out paired --evidence evidence.zip")
+    paired = bench("prunecert study table.csv --draws 0 --out paired --evidence evidence.tar.xz")
     assert (plain.code, paired.code) == (0, 0)
     said = {n: flat(Path(n, "study.md").read_text()) for n in ("plain", "paired")}
     pairs = len({row["network"] for row in bench.rows})
-    assert f"evidence.zip has evidence of {pairs} of {pairs} networks." in said["paired"]
+    assert f"evidence.tar.xz has evidence of {pairs} of {pairs} networks." in said["paired"]
     assert "standard error: unpaired for" in said["plain"]
     assert "standard error: paired for" in said["paired"]
     assert "unpaired" not in said["paired"].split("standard error: paired for")[1][:40]
 
 
 def test_bounds_from_outside_are_ranked_beside_the_others(bench):
-    line = "prunecert study table.csv --draws 5 --evidence evidence.zip --bounds mine.py:SPECS"
+    line = "prunecert study table.csv --draws 5 --evidence evidence.tar.xz --bounds mine.py:SPECS"
     answer = bench(line)
     assert answer.code == 0, answer.err
     assert "mine" in answer.out and "halved" in answer.out
@@ -243,29 +245,32 @@ def test_bounds_from_outside_are_ranked_beside_the_others(bench):
 
 def test_a_damaged_member_is_named(bench):
     name = sorted({row["network"] for row in bench.rows})[3]
-    with zipfile.ZipFile("evidence.zip") as old, zipfile.ZipFile("bad.zip", "w") as new:
-        for info in old.infolist():
-            data = old.read(info)
-            data = data[:200] + b"?" + data[201:] if name in info.filename else data
-            new.writestr(info.filename, data)
-    said = refused(bench("prunecert study table.csv --evidence bad.zip"))
-    assert f"bad.zip: member {name}.npz" in said
+    members = dict(archive_members("evidence.tar.xz"))
+    members[name] = members[name][:200] + b"?" + members[name][201:]
+    write_archive("bad.tar.xz", members)
+    said = refused(bench("prunecert study table.csv --evidence bad.tar.xz"))
+    assert f"bad.tar.xz: member {name}" in said
+
+
+def test_an_archive_that_is_cut_short_is_one_line(bench):
+    Path("bad.tar.xz").write_bytes(Path("evidence.tar.xz").read_bytes()[:-400])
+    said = refused(bench("prunecert study table.csv --evidence bad.tar.xz"))
+    assert "bad.tar.xz: not an archive of evidence" in said
 
 
 def test_a_member_that_is_no_evidence_is_named(bench):
     name = bench.rows[0]["network"]
-    with zipfile.ZipFile("bad.zip", "w") as new:
-        new.writestr(f"{name}.npz", b"hello")
-    said = refused(bench("prunecert study table.csv --evidence bad.zip"))
-    assert f"bad.zip: member {name}.npz: not an evidence file" in said
+    write_archive("bad.tar.xz", {name: b"hello"})
+    said = refused(bench("prunecert study table.csv --evidence bad.tar.xz"))
+    assert f"bad.tar.xz: member {name}: not an evidence file" in said
 
 
 def test_evidence_of_another_table_is_refused(bench):
     row = bench.rows[0]
     errors = row["test_errors"]
-    with zipfile.ZipFile("bad.zip", "w") as new:
-        new.writestr(f"{row['network']}.npz", evidence(row | {"test_errors": errors + 1}))
-    said = refused(bench("prunecert study table.csv --evidence bad.zip"))
+    changed = evidence(row | {"test_errors": errors + 1})
+    write_archive("bad.tar.xz", {row["network"]: changed})
+    said = refused(bench("prunecert study table.csv --evidence bad.tar.xz"))
     assert f"has {errors + 1} errors, row 1 of table.csv has {errors}" in said
 
 
@@ -278,10 +283,10 @@ def test_evidence_of_another_table_is_refused(bench):
         ("--gap gapp", "table.csv: --gap: no column 'gapp': did you mean gap?"),
         ("--filter some", "--filter 'some': expected one of test, gap, none"),
         ("--bounds mine.py:SPECS", "--bounds: expected --evidence too"),
-        ("--bounds mine.py:NONE --evidence evidence.zip", "mine.py has no 'NONE'"),
-        ("--evidence none.zip", "none.zip: no such file"),
+        ("--bounds mine.py:NONE --evidence evidence.tar.xz", "mine.py has no 'NONE'"),
+        ("--evidence none.tar.xz", "none.tar.xz: no such file"),
         ("--evidence mine.py", "mine.py: not an archive of evidence"),
-        ("--delta 2 --evidence evidence.zip", "delta"),
+        ("--delta 2 --evidence evidence.tar.xz", "delta"),
         ("--draws -1", "--draws"),
     ],
 )
@@ -296,11 +301,11 @@ def test_a_missing_table_is_one_line(bench):
 def test_a_bound_whose_column_is_there_is_refused(bench):
     frame = pandas.read_csv("table.csv").assign(**{"measure.mine": 1.0})
     frame.to_csv("table.csv", index=False)
-    line = "prunecert study table.csv --evidence evidence.zip --bounds mine.py:SPECS"
+    line = "prunecert study table.csv --evidence evidence.tar.xz --bounds mine.py:SPECS"
     assert "has a column measure.mine already" in refused(bench(line))
 
 
 def test_evidence_needs_the_names_of_networks(bench):
     pandas.read_csv("table.csv").drop(columns="network").to_csv("table.csv", index=False)
-    said = refused(bench("prunecert study table.csv --evidence evidence.zip"))
+    said = refused(bench("prunecert study table.csv --evidence evidence.tar.xz"))
     assert "table.csv: no column 'network'" in said

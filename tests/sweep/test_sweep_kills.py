@@ -48,7 +48,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_table(tmp_path):
         assert {name: now[name] for name in before} == before, "a finished run was done again"
     finish(file, out)
     assert rows_of(out) == rows_of(whole)
-    assert (out / "evidence.zip").read_bytes() == (whole / "evidence.zip").read_bytes()
+    assert (out / "evidence.tar.xz").read_bytes() == (whole / "evidence.tar.xz").read_bytes()
     assert not list(out.glob("runs/**/.*.*")), "something half-written is left"
 
 

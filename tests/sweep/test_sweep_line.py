@@ -66,7 +66,7 @@ def test_the_line_makes_the_table_and_the_second_time_runs_nothing(here, capsys)
     assert "4 runs (4 done now), 10 networks, 12 rows" in printed.out
     assert all(len(line) <= 80 for line in printed.out.splitlines()[:5])
     assert str(here / "out" / "table.csv") in printed.out
-    table, archive = (Path("out") / name for name in ("table.csv", "evidence.zip"))
+    table, archive = (Path("out") / name for name in ("table.csv", "evidence.tar.xz"))
     before, first = results(Path("out")), (table.read_bytes(), archive.read_bytes())
     assert len(before) == 4
     assert b",prunecert sweep c.toml\n" in first[0]
@@ -106,7 +106,7 @@ def test_the_table_does_not_depend_on_the_number_of_workers(here):
     for workers in (1, 2):
         assert run(["sweep", "c.toml", "--out", f"w{workers}", "--workers", str(workers)]) == 0
     assert rows_of(Path("w1")) == rows_of(Path("w2"))
-    one, two = ((Path(w) / "evidence.zip").read_bytes() for w in ("w1", "w2"))
+    one, two = ((Path(w) / "evidence.tar.xz").read_bytes() for w in ("w1", "w2"))
     assert one == two
 
 

@@ -61,6 +61,6 @@ def test_a_killed_ray_worker_changes_nothing(tmp_path, monkeypatch):
     assert not ray.is_initialized()
     assemble(out, found.in_order(), "")
     assert rows_of(out) == rows_of(whole)
-    assert (out / "evidence.zip").read_bytes() == (whole / "evidence.zip").read_bytes()
+    assert (out / "evidence.tar.xz").read_bytes() == (whole / "evidence.tar.xz").read_bytes()
     used = {int(file.name) for file in builders.iterdir() if file.name.isdigit()}
     assert len(used) >= 3, "two workers, and the one in the place of the killed"

@@ -17,13 +17,13 @@ from prunecert.bounds.occam import occam_upper
 from prunecert.bounds.table import evaluate_all
 from prunecert.data import load_source, take
 from prunecert.inversions import round_up
-from prunecert.results import read_evidence
+from prunecert.results import archive_members, read_evidence
 from prunecert.sweep import runs
 from prunecert.sweep.answers import attempt
 from prunecert.sweep.rows import AXES, OF_SMALLEST_MARGIN, STATEMENTS, shortened
 from prunecert.sweep.runs import run_one
 from prunecert.sweep.subjects import conv_spec, subject_of
-from prunecert.sweep.table import COLUMNS, assemble, evidence_zip, table_csv
+from prunecert.sweep.table import COLUMNS, assemble, evidence_archive, table_csv
 from prunecert.types import CapacityMeasure, Margins
 
 TRAINED = {"epochs": 20, "batch_size": 20, "lr": 0.1}  # to few errors, so that measures apply
@@ -376,15 +376,12 @@ def test_the_table_and_the_archive_are_the_same_bytes_each_time(made, tmp_path):
     assert lines[0] == ",".join(COLUMNS) and len(lines) == 4
     assert all(line.endswith(",prunecert sweep c.toml") for line in lines[1:])
     assert {f"axis.{name}" for name in AXES} | {f"measure.{n}" for n in STATEMENTS} < set(COLUMNS)
-    assert evidence_zip(root, rows) == evidence_zip(root, [*rows, *rows])
-    csv_file, zip_file = assemble(root, rows, "prunecert sweep c.toml")
+    assert evidence_archive(root, rows) == evidence_archive(root, [*rows, *rows])
+    csv_file, archive = assemble(root, rows, "prunecert sweep c.toml")
     assert csv_file.read_bytes() == table
-    import zipfile
-
-    with zipfile.ZipFile(zip_file) as archive:
-        assert archive.namelist() == [f"{row['network']}.npz" for row in rows]
-        with archive.open(f"{rows[1]['network']}.npz") as member:
-            (tmp_path / "e.npz").write_bytes(member.read())
+    members = dict(archive_members(archive))
+    assert list(members) == [row["network"] for row in rows]
+    (tmp_path / "e.npz").write_bytes(members[rows[1]["network"]])
     parts, header = read_evidence(tmp_path / "e.npz")
     assert header["weights_sha256"].startswith(rows[1]["network"])
     assert parts["counts"].errors == rows[1]["train_errors"]

@@ -276,7 +276,8 @@ def evaluate(spec: BoundSpec, evidence: Evidence, delta: float) -> Result:
 
     A Certificate's `risk_bound` is rounded up at 6 digits; where the function bounds several
     risks at once (classes) it is the largest, and `details["values"]` has them all. Raises
-    InputError where delta or a number in the evidence is out of its range.
+    InputError where delta or a number in the evidence is out of a certified statement's range; an
+    order-only one does not apply then.
     """
     if spec.from_evidence is None:
         about = "a mask or a matrix: see `prunecert diagnose`"
@@ -289,10 +290,14 @@ def evaluate(spec: BoundSpec, evidence: Evidence, delta: float) -> Result:
         arguments = spec.from_evidence(evidence, delta)
     except InputError as reason:
         return NotApplicable(spec.name, str(reason))
-    values = np.asarray(spec.function(**arguments))
     if spec.kind == "order-only":
+        try:
+            values = np.asarray(spec.function(**arguments))
+        except InputError as reason:  # a dead layer's norm, say
+            return NotApplicable(spec.name, str(reason))
         terms = TERMS[spec.name](**arguments) if spec.name in TERMS else {}
         return CapacityMeasure(spec.name, float(values.max()), dict(terms))
+    values = np.asarray(spec.function(**arguments))
     details = {name: np.asarray(value).tolist() for name, value in arguments.items()}
     if values.ndim > 0:
         details["values"] = round_up(values).tolist()

@@ -34,7 +34,7 @@ def sweep(
     """Train, prune and measure every combination of a grid; each run is done once, ever.
 
     A run that is interrupted, or killed, goes on where it stopped when the same command is given
-    again. OUT/table.csv has one row for each network, OUT/evidence.zip what was measured of it.
+    again. OUT/table.csv has one row for each network, OUT/evidence.tar.xz what was measured of it.
     """
     from prunecert.sweep.config import read_config
     from prunecert.sweep.drive import Collected, run_all

@@ -34,6 +34,8 @@ NORM_BOUNDS = (
     "arora-2018",
     "golowich-mohri",
 )
+# and those that read the smallest margin, at the tenth percentile of the margins
+NORM_BOUNDS += tuple(f"{name}-p10" for name in NORM_BOUNDS[:-1])
 NONZEROS = "baseline.nonzeros"
 FEW_CELLS = 5  # of fewer, a resample says next to nothing about another experiment
 Answer = Literal["yes", "no", "undecided"]

@@ -13,6 +13,7 @@ from prunecert.types import InputError
 
 Filter = Literal["test", "gap", "none"]
 FILTERS: tuple[Filter, ...] = ("test", "gap", "none")
+EQUAL = 1e-12  # relative: a difference that is its standard error, but for rounding
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ def counted_pairs(pairs: Pairs, testing: Testing, gap: Floats, rule: Filter) -> 
     if rule == "gap":
         difference = gap[j] - gap[i]
     unknown = np.isnan(error)
-    flags = unknown | (np.abs(difference) > error)
+    flags = unknown | (np.abs(difference) > error * (1 + EQUAL))  # not where they are equal
     if rule == "none":
         flags = np.ones(len(pairs), bool)
     return Counted(

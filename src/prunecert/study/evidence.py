@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from prunecert.bounds.external import ExternalBound
 from prunecert.bounds.table import evaluate
 from prunecert.progress import Stage, quiet
-from prunecert.results import read_evidence
+from prunecert.results import archive_members, read_evidence
 from prunecert.study.environments import Testing
 from prunecert.study.statistics import Flags, Floats
 from prunecert.study.tables import MEASURE, Table
@@ -43,29 +41,19 @@ class Read:
 
 
 def members(archive: Path, networks: tuple[str, ...]) -> Iterator[tuple[str, Evidence]]:
-    """(network, its evidence) for every member NETWORK.npz of a network of the table, in order.
+    """(network, its evidence) for every member that the table has a row of, in order.
 
     One at a time, since an archive may be larger than memory. InputError names a damaged member.
     """
-    wanted = dict.fromkeys(networks)
-    try:
-        opened = zipfile.ZipFile(archive)
-    except FileNotFoundError:
-        raise InputError(f"{archive}: no such file: expected the evidence of a sweep") from None
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"{archive}: not an archive of evidence ({error})") from None
-    with opened:
-        for info in opened.infolist():
-            network = Path(info.filename).name.removesuffix(".npz")
-            if network in wanted:
-                yield network, _evidence(archive, opened, info.filename)
+    wanted = set(networks)
+    for network, data in archive_members(archive):
+        if network in wanted:
+            yield network, _evidence(f"{archive}: member {network}", data)
 
 
-def _evidence(archive: Path, opened: zipfile.ZipFile, member: str) -> Evidence:
-    where = f"{archive}: member {member}"
+def _evidence(where: str, data: bytes) -> Evidence:
     try:
-        held = io.BytesIO(opened.read(member))
-        parts = read_evidence(cast(Path, held))[0]
+        parts = read_evidence(io.BytesIO(data))[0]
     except InputError:
         raise InputError(f"{where}: not an evidence file written by prunecert") from None
     except Exception as error:  # a flipped byte may fail in any layer of the format

@@ -167,21 +167,22 @@ def granulated_tau(
     is averaged over seeds as over the settings of any other axis; the seed has no psi of its own
     and no part in Psi. Rows that agree on every axis are replicates and not compared either. A
     setting with fewer than two values along the axis is missing: it has no tau and is counted.
+    Rows without the measure (NaN) take no part at all.
     """
-    table, gaps = np.asarray(levels, np.int64), ranks(gap)
     places = ranks(np.asarray(measure, np.float64).reshape(-1, 1))
+    speaks = places[:, 0] >= 0
+    places, table, gaps = places[speaks], np.asarray(levels, np.int64)[speaks], ranks(gap)[speaks]
     axes = tuple(axis for axis in range(table.shape[1]) if axis != seed)
     psi, settings, missing = [], [], []
     for axis in axes:
         group = numbered(np.delete(table, axis, axis=1))
         first, second = pairs_within(group, table[:, axis])
-        known = both_known(places, first, second)
         products = sign_products(places, gaps, first, second)
-        shares = equal_shares(group[first], known)
+        shares = equal_shares(group[first], np.ones(products.shape, bool))
         total = shares.sum()
         psi.append(float((shares * products).sum() / total) if total else np.nan)
         settings.append(len(np.unique(group)))
-        missing.append(settings[-1] - len(np.unique(group[first][known[:, 0]])))
+        missing.append(settings[-1] - len(np.unique(group[first])))
     known_psi = [value for value in psi if not np.isnan(value)]
     mean = float(np.mean(known_psi)) if known_psi else np.nan
     return Granulated(axes, np.array(psi), mean, np.array(settings), np.array(missing))

@@ -109,23 +109,12 @@ def _evidence(network: Network, subject: Subject, stage: Stage) -> dict[str, Any
         network,
         subject.train,
         initial=replace(network, tensors=state_of(start)),
+        flatness=config.flatness,
         rows=config.flatness_rows,
         seed=config.seed,
         options=options,
     )
-    return {**parts, **_without_flatness(weights, config.flatness), **held}
-
-
-def _without_flatness(parts: dict[str, Any], wanted: bool) -> dict[str, Any]:
-    if wanted or not parts:
-        return parts
-    found = replace(
-        parts["weightmeasures"],
-        sigma_estimate=None,
-        magnitude_sigma_estimate=None,
-        magnitude_log_sum=None,
-    )
-    return {"weightmeasures": found}
+    return {**parts, **weights, **held}
 
 
 def shortened(margins: NDArray[np.float64]) -> NDArray[Any]:

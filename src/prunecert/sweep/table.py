@@ -1,19 +1,19 @@
-"""The two files that a sweep ends in: `table.csv` and `evidence.zip`, the same bytes each time."""
+"""What a sweep ends in: `table.csv` and `evidence.tar.xz`, the same bytes each time."""
 
 from __future__ import annotations
 
 import csv
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prunecert.files import write_bytes
+from prunecert.results import archive_bytes
 from prunecert.sweep.rows import AXES, STATEMENTS
 from prunecert.types import InputError
 
-TABLE, EVIDENCE = "table.csv", "evidence.zip"
+TABLE, EVIDENCE = "table.csv", "evidence.tar.xz"
 COLUMNS = (
     "run",
     "network",
@@ -35,7 +35,7 @@ COLUMNS = (
 
 def assemble(root: Path, rows: Sequence[Mapping[str, Any]], command: str) -> tuple[Path, Path]:
     """Write both files from the rows, in their order."""
-    evidence = write_bytes(root / EVIDENCE, evidence_zip(root, rows))
+    evidence = write_bytes(root / EVIDENCE, evidence_archive(root, rows))
     return write_bytes(root / TABLE, table_csv(rows, command)), evidence
 
 
@@ -50,19 +50,15 @@ def table_csv(rows: Sequence[Mapping[str, Any]], command: str) -> bytes:
     return text.getvalue().encode()
 
 
-def evidence_zip(root: Path, rows: Sequence[Mapping[str, Any]]) -> bytes:
+def evidence_archive(root: Path, rows: Sequence[Mapping[str, Any]]) -> bytes:
     """`<network>.npz` once for each network, as it was first measured."""
-    buffer = io.BytesIO()
-    told: set[str] = set()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:  # members are compressed
-        for row in rows:
-            if row["network"] in told:
-                continue
-            told.add(row["network"])
-            file = root / row["evidence"]
-            try:
-                data = file.read_bytes()
-            except OSError as error:
-                raise InputError(f"{file}: cannot read it: {error.strerror}") from None
-            archive.writestr(zipfile.ZipInfo(f"{row['network']}.npz", (1980, 1, 1, 0, 0, 0)), data)
-    return buffer.getvalue()
+    files = {row["network"]: root / row["evidence"] for row in reversed(rows)}
+    order = dict.fromkeys(row["network"] for row in rows)
+    return archive_bytes((network, _read(files[network])) for network in order)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: cannot read it: {error.strerror}") from None
