@@ -206,6 +206,14 @@ def test_a_level_has_the_hash_of_all_that_came_before_it(digits, tmp_path):
     assert len({level.hash for levels in runs for level in levels}) == 4 * 4
 
 
+def test_other_labels_are_another_configuration(tmp_path):
+    x = torch.rand(100, 64, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(100) % 10
+    one, other = (sample_of((x, labels), "train", "train") for labels in (y, 9 - y))
+    twice = drawn(one, tmp_path) + drawn(other, tmp_path)
+    assert len({level.hash for level in twice}) == 8
+
+
 def test_a_killed_level_goes_on_in_the_middle(digits, tmp_path, monkeypatch):
     from prunecert.api import runs
     from prunecert.api.lottery import levels as module
@@ -453,6 +461,16 @@ def test_measured_levels_are_read_again(said, monkeypatch):
 
     monkeypatch.setattr(module, "certify_code", None)
     assert run_lottery(SPEC, "digits", out, settings, recipe, seeds=(3,)) == rows
+
+
+def test_what_was_trained_on_is_no_hold_out(tmp_path):
+    told = []
+    settings = Lottery(levels=0)
+    (row,) = run_lottery(
+        SPEC, "digits", tmp_path, settings, RECIPE, which="test[:300]", say=told.append
+    )
+    assert row["test_n"] is None and row["holdout_bound"] is None
+    assert len(told) == 1 and "no hold-out" in told[0] and "300 rows" in told[0]
 
 
 def test_own_initial_weights_have_only_the_first_form(tmp_path):

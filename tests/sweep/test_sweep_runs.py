@@ -20,11 +20,11 @@ from prunecert.inversions import round_up
 from prunecert.results import archive_members, read_evidence
 from prunecert.sweep import runs
 from prunecert.sweep.answers import attempt
-from prunecert.sweep.rows import AXES, OF_SMALLEST_MARGIN, STATEMENTS, shortened
+from prunecert.sweep.rows import AXES, OF_SMALLEST_MARGIN, STATEMENTS, shortened, statements
 from prunecert.sweep.runs import run_one
 from prunecert.sweep.subjects import conv_spec, subject_of
 from prunecert.sweep.table import COLUMNS, assemble, evidence_archive, table_csv
-from prunecert.types import CapacityMeasure, Margins
+from prunecert.types import CapacityMeasure, Code, Counts, Margins
 
 TRAINED = {"epochs": 20, "batch_size": 20, "lr": 0.1}  # to few errors, so that measures apply
 
@@ -92,8 +92,14 @@ def test_the_measures_are_what_the_statements_say_of_the_evidence(made):
         assert len(orders) > 20
         for name in orders:
             assert row[f"measure.{name}"] == pytest.approx(found[name].value, rel=1e-6)
-        bound = occam_upper(row["train_errors"], 200, parts["code"].bits, 0.05)
-        assert row["measure.occam"] == round_up(bound) - row["train_errors"] / 200
+        assert row["code_bits"] == parts["code"].bits
+
+
+def test_a_bound_on_the_risk_is_less_the_training_error_and_nothing_when_vacuous():
+    parts = {"counts": Counts(50, 1000), "margins": Margins(np.ones(1000, np.float32))}
+    found = statements({**parts, "code": Code(40)}, 0.05)
+    assert found["measure.occam"] == round_up(occam_upper(50, 1000, 40, 0.05)) - 0.05
+    assert "measure.occam" not in statements({**parts, "code": Code(40_000)}, 0.05)
 
 
 def test_no_measure_sees_the_test_sample(made, tmp_path):
@@ -345,7 +351,8 @@ def test_a_run_that_cannot_be_is_refused(tmp_path, changed, said):
 def test_a_dead_layer_leaves_its_statements_empty(tmp_path):
     rows = run_one(tiny(measure=True, curve_points=2, width=2, sparsities=[0.998]), tmp_path)
     assert rows[1]["nonzeros"] < 20
-    assert "measure.occam" in rows[1]
+    assert "measure.mbp-sketch-as-published" in rows[0]
+    assert "measure.mbp-sketch-as-published" not in rows[1]
 
 
 # --------------------------------------------------------------------------- models, tables

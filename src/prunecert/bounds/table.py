@@ -120,6 +120,9 @@ def _sketch_arguments(evidence: Evidence, delta: float) -> dict[str, Any]:
     }
 
 
+VACUOUS = 0.999  # a bound on the risk from here on says nothing
+
+
 # --------------------------------------------------------------------------- the table
 
 _ROWS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from prunecert.bounds.external import ExternalBound
-from prunecert.bounds.table import evaluate
+from prunecert.bounds.table import VACUOUS, evaluate
 from prunecert.progress import Stage, quiet
 from prunecert.results import archive_members, read_evidence
 from prunecert.study.environments import Testing
@@ -73,7 +74,7 @@ def read_archive(
     """Outcomes on the test sample, and what each bound from outside says of every network.
 
     A certified or conditional bound on the zero-one risk becomes one on the gap: the training
-    error of the table is subtracted. Everything else stands as it is.
+    error of the table is subtracted; a vacuous one says nothing. Everything else stands as it is.
     """
     if not table.networks:
         raise InputError(f"{table.path}: no column 'network', which --evidence is looked up by")
@@ -153,5 +154,7 @@ def _as_measure(bound: ExternalBound, result: Result, table: Table, row: int) ->
             f"{table.path}: no columns {' and '.join(columns)}: {bound.spec.name} bounds the risk, "
             "and only less the training error does it bound the gap"
         )
+    if result.risk_bound >= VACUOUS:
+        return math.nan  # what is left of it is the training error alone
     errors, n = (float(table.frame[name].iloc[row]) for name in columns)
     return result.risk_bound - errors / n

@@ -12,6 +12,7 @@ from prunecert.study.rankings import Study, worst_environment
 from prunecert.study.scopes import FIXED, OVERALL
 
 COIN = 0.5  # the sign error of tossing a coin
+COVERING = 0.9  # of the rows: what applies to fewer is named apart
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -38,31 +39,55 @@ def summary(study: Study, claim: Claim) -> list[str]:
     return [*sentences, *_robust(study), *_failing(study)]
 
 
+def _covers(study: Study) -> dict[str, float]:
+    """The fraction of rows that each measure applies to."""
+    known = 1 - np.isnan(study.table.values).mean(axis=0)
+    return dict(zip(study.table.measures, known.tolist()))
+
+
 def _best(study: Study, scope: str) -> list[str]:
-    ranked = by_size(study.summary_rows(scope), "granulated")
+    ranked, covers = by_size(study.summary_rows(scope), "granulated"), _covers(study)
     measures = [row for row in ranked if row["role"] == "measure"]
+    covering = [row for row in measures if covers[row["measure"]] >= COVERING]
     rivals = [row for row in ranked if row["role"] == "baseline"]
     where = "Within fixed sparsity" if scope == FIXED else "Overall"
     if not measures:
         return [f"{where}: no measure has a granulated coefficient."]
-    best = measures[0]
-    said = (
-        f"{where}, {best['measure']} orders networks best: "
-        f"Psi {with_interval(best, 'granulated')}, tau {with_interval(best, 'tau')}, "
-        f"mean sign error {number(best['sign_error'])}"
+    said = []
+    if covering:
+        said.append(f"{where}, {_praised(covering[0])}{_against(covering, rivals)}.")
+    first = measures[0]
+    if first not in covering[:1]:
+        share = f"{100 * covers[first['measure']]:.0f} %"
+        said.append(
+            f"{where}, of measures that apply to fewer rows, {_praised(first)}; to {share}."
+        )
+    return said
+
+
+def _praised(row: dict[str, Any]) -> str:
+    return (
+        f"{row['measure']} orders networks best: Psi {with_interval(row, 'granulated')}, "
+        f"tau {with_interval(row, 'tau')}, mean sign error {number(row['sign_error'])}"
     )
+
+
+def _against(measures: Sequence[dict[str, Any]], rivals: Sequence[dict[str, Any]]) -> str:
     if not rivals:
-        return [said + "."]
+        return ""
     rival = rivals[0]
     beats = sum(row["granulated"] > rival["granulated"] for row in measures)
-    return [
-        f"{said}; the best baseline is {rival['measure'].removeprefix('baseline.')} (Psi "
-        f"{with_interval(rival, 'granulated')}), which {beats} of {len(measures)} measures exceed."
-    ]
+    return (
+        f"; the best baseline is {rival['measure'].removeprefix('baseline.')} (Psi "
+        f"{with_interval(rival, 'granulated')}), which {beats} of the {len(measures)} measures "
+        "that apply to nearly all rows exceed"
+    )
 
 
 def _robust(study: Study) -> list[str]:
+    covers = _covers(study)
     rows = [row for row in study.summary_rows() if row["role"] == "measure"]
+    rows = [row for row in rows if covers[row["measure"]] >= COVERING] or rows
     known = [row for row in rows if row["sign_error.coarse_max"] is not None]
     if not known:
         return ["No pair of networks counts in any environment, so no sign error is known."]

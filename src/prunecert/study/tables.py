@@ -174,6 +174,8 @@ def baselines(
         found["sparsity"] = zeros
     if "n" in known:
         found["one-over-n"] = 1.0 / known["n"]
+    if "n" in known and "code_bits" in known:
+        found["code-length"] = np.sqrt(known["code_bits"] / known["n"])
     draws = np.random.default_rng([seed, 1]).random(int(network.max()) + 1)
     found["random"] = draws[network]
     return {BASELINE + name: values for name, values in found.items()}
@@ -345,6 +347,7 @@ class _Reader:
             "test_n",
             "test_errors",
             "nonzeros",
+            "code_bits",
             "sparsity",
         )
         found = {name: self.values(name) for name in wanted if name in self.names}

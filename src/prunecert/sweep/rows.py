@@ -16,7 +16,7 @@ from prunecert.api.counting import Options, outputs_of
 from prunecert.api.evidence import evidence_file, measure, measure_weights
 from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.runs import initial, state_of
-from prunecert.bounds.table import BOUNDS, evaluate
+from prunecert.bounds.table import BOUNDS, VACUOUS, evaluate
 from prunecert.progress import Stage
 from prunecert.sweep.subjects import Subject
 from prunecert.training import LEARNING_RATES
@@ -77,9 +77,10 @@ def measured(network: Network, subject: Subject, stage: Stage) -> tuple[dict[str
         "test_errors": test.errors,
         "gap": test.errors / test.n - train.errors / train.n,
         **_size(network),
+        "code_bits": parts["code"].bits if "code" in parts else None,
     }
     if subject.config.measure:
-        row |= _statements(parts, subject.config.delta, train.errors / train.n)
+        row |= statements(parts, subject.config.delta)
     return row, evidence_file(network, subject.train, parts)
 
 
@@ -128,9 +129,10 @@ def shortened(margins: NDArray[np.float64]) -> NDArray[Any]:
     return (sign | size).astype(np.int32).view(np.float32)
 
 
-def _statements(parts: Evidence, delta: float, train_error: float) -> dict[str, float]:
+def statements(parts: Evidence, delta: float) -> dict[str, float]:
     """Bounds on the risk with the training error subtracted; order-only values as they are;
-    nothing where a statement does not apply, is about something else, or is not finite.
+    nothing where a statement does not apply, is about something else, or is not finite, nor where
+    a bound is vacuous: what is left of it then is the training error alone.
 
     None sees the test sample. What reads the smallest margin stands a second time, under a name
     that ends in `-p10`: at the tenth percentile, as the measures of arXiv 1912.02178 are read,
@@ -138,6 +140,7 @@ def _statements(parts: Evidence, delta: float, train_error: float) -> dict[str, 
     """
     margins = parts["margins"].values.astype(np.float64)
     seen = {name: part for name, part in parts.items() if "@" not in name}
+    train_error = parts["counts"].errors / parts["counts"].n
     above = margins[max(1, margins.size // 10) - 1 :]  # its smallest is the tenth percentile
     found = {
         f"{name}{end}": value
@@ -155,7 +158,8 @@ def _evaluated(parts: Evidence, delta: float, train_error: float) -> Iterator[tu
         except InputError:  # a number that its theorem does not cover, such as a dead layer's norm
             continue
         if isinstance(result, Certificate) and result.quantity == RISK:
-            yield result.name, result.risk_bound - train_error
+            if result.risk_bound < VACUOUS:
+                yield result.name, result.risk_bound - train_error
         elif isinstance(result, CapacityMeasure):
             yield result.name, float(result.value)
 

@@ -26,6 +26,7 @@ COLUMNS = (
     "sparsity",
     "nonzeros",
     "parameters",
+    "code_bits",
     *(f"measure.{name}" for name in STATEMENTS),
     "seconds",
     "commit",

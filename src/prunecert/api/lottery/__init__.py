@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from prunecert.api.certification import equal_to_trained
 from prunecert.api.counting import Options
 from prunecert.api.lottery.curve import as_csv
 from prunecert.api.lottery.levels import Experiment, Level, Say, grow
@@ -31,7 +32,7 @@ from prunecert.api.lottery.trainers import OwnLoop, Trainer, UserLoop
 from prunecert.api.networks import architecture
 from prunecert.api.runs import Recipe
 from prunecert.api.samples import open_source, sample_of, test_sample, training_sample
-from prunecert.data import Sample
+from prunecert.data import Sample, Source
 from prunecert.files import write_bytes
 from prunecert.progress import Stage, quiet
 from prunecert.types import InputError
@@ -110,7 +111,7 @@ def run_lottery(
     sample = sample_of(source, which, "train")
     asked = Asked(
         bound=sample_of(source, which, "bound"),
-        holdout=test_sample(source),
+        holdout=_holdout_apart(source, sample, say),
         trained=training_sample(source),
         delta=delta,
         certificates=certificates,
@@ -125,6 +126,19 @@ def run_lottery(
         rows.append(measure_level(level, asked))
         write_bytes(Path(out) / CURVE, as_csv(rows))
     return rows
+
+
+def _holdout_apart(source: Source, sample: Sample, say: Say) -> Sample | None:
+    """The test sample, where there is one that the levels are not trained on."""
+    holdout = test_sample(source)
+    if holdout is None:
+        return None
+    try:
+        equal_to_trained(sample, holdout)
+    except InputError as reason:
+        say(f"no hold-out: {reason}")
+        return None
+    return holdout
 
 
 def _link(link: Path, folder: Path) -> None:

@@ -139,6 +139,7 @@ def _dense(experiment: Experiment, seed: int) -> Task:
         "model": experiment.model.spec,
         "model_sha256": experiment.model.sha256,
         "data": located(experiment.sample),
+        "data_sha256": experiment.sample.sha256,  # of the labels too
         "training": experiment.trainer.described,
         "steps": lengths.total,
         "rewind": lengths.rewind,
