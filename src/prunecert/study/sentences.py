@@ -113,6 +113,7 @@ def failing_axes(study: Study, row: dict[str, Any]) -> tuple[list[str], list[str
 def _failing(study: Study) -> list[str]:
     rows = [row for row in study.summary_rows() if row["role"] == "measure"]
     axes = [study.table.design.axes[a] for a in study.table.design.compared]
+    axes = [a for a in axes if any(row[f"psi.{a}"] is not None for row in rows)]
     failed = {row["measure"]: failing_axes(study, row)[0] for row in rows}
     everywhere = sorted(
         row["measure"]
@@ -124,7 +125,7 @@ def _failing(study: Study) -> list[str]:
     return [
         f"Measures of {len(rows)} that order networks no better than chance along an axis: "
         f"{', '.join(counts)}. "
-        + (f"Above chance along every axis: {some}." if everywhere else "None succeeds on all.")
+        + (f"Above chance along every axis: {some}." if everywhere else "None is above on all.")
     ]
 
 

@@ -18,6 +18,7 @@ from prunecert.api.networks import Network, refuse_trained_on
 from prunecert.api.runs import initial, state_of
 from prunecert.bounds.table import BOUNDS, VACUOUS, evaluate
 from prunecert.progress import Stage
+from prunecert.sweep.config import IMP
 from prunecert.sweep.subjects import Subject
 from prunecert.training import LEARNING_RATES
 from prunecert.types import (
@@ -60,6 +61,8 @@ def axes(subject: Subject, sparsity: float) -> dict[str, Any]:
         "lr": LEARNING_RATES[config.optimizer] if config.lr is None else config.lr,
         "sparsity": sparsity,
     }
+    if config.method != IMP:
+        known |= {"levels": None, "rewind": None}
     if config.steps is None and config.epochs is None:
         known["epochs"] = int(config.length.removesuffix("ep"))
     return {f"axis.{name}": known[name] for name in AXES}
