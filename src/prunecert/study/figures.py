@@ -21,6 +21,8 @@ def figures(study: Study) -> dict[str, Any]:
         scopes["fixed-sparsity"] = FIXED
     for name, scope in scopes.items():
         rows = _shown(study.summary_rows(scope), "granulated")
+        if not rows:
+            continue
         where = scope if scope == OVERALL else f"within {scope}"
         found[f"tau-{name}"] = _intervals(rows, "tau", f"Kendall's tau, {where}", "tau")
         title = f"Granulated coefficient, {where}"
@@ -31,8 +33,9 @@ def figures(study: Study) -> dict[str, Any]:
         statistic = f"psi.{study.table.design.axes[sparsity]}"
         rows = _shown(study.summary_rows(), statistic)
         title = "Does a measure track the effect of pruning? psi along the sparsity"
-        found["pruning"] = _intervals(rows, statistic, title, "psi")
-    return {name: figure for name, figure in found.items() if figure["series"][0]["x"]}
+        if rows:
+            found["pruning"] = _intervals(rows, statistic, title, "psi")
+    return found
 
 
 def _shown(rows: Sequence[dict[str, Any]], statistic: str) -> list[dict[str, Any]]:
@@ -54,17 +57,18 @@ def _figure(title: str, label: str, series: list[dict[str, Any]], note: str) -> 
 
 def _series(rows: Sequence[dict[str, Any]], name: str, key: str, style: str) -> dict[str, Any]:
     names = [row["measure"] for row in rows]
-    return {"name": name, "x": names, "y": [row[key] for row in rows], "style": style}
+    found = {"name": name, "x": names, "y": [row[key] for row in rows], "style": style}
+    if f"{key}.low" in rows[0]:
+        found |= {end: [row[f"{key}.{end}"] for row in rows] for end in ("low", "high")}
+    return found
 
 
 def _intervals(rows: list[dict[str, Any]], name: str, title: str, label: str) -> dict[str, Any]:
-    series = [
-        _series(rows, label, name, "bars"),
-        _series(rows, "95 % from", f"{name}.low", "points"),
-        _series(rows, "95 % to", f"{name}.high", "points"),
-    ]
-    note = "1: ordered as the gap is; 0: no better than chance. Best measures and all baselines."
-    return _figure(title, label, series, note)
+    note = (
+        "1: ordered as the gap is; 0: no better than chance. Lines: 95 % bootstrap intervals. Best "
+        "measures and all baselines."
+    )
+    return _figure(title, label, [_series(rows, label, name, "points")], note)
 
 
 def _sign_errors(rows: list[dict[str, Any]], title: str) -> dict[str, Any]:
