@@ -41,7 +41,11 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time in `folder`; the lock goes with its process, however that ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot write there: {error.strerror}") from None
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -344,12 +344,12 @@ def test_another_text_of_the_users_function_is_another_configuration(digits, tmp
 @pytest.mark.parametrize(
     "end, words",
     [
-        ("return torch.nn.Linear(64, 10)", "returned 'fc1.weight' nothing: expected shape"),
+        ("return torch.nn.Linear(64, 10)", "returned no 'fc1.weight': expected shape"),
         ("return {'fc1.weight': torch.zeros(3, 3)}", r"returned 'fc1.weight' \(3, 3\)"),
         ("return 3", "returned a int: expected None"),
         ("return {**model.state_dict(), 'more': torch.zeros(1)}", "returned 'more'"),
         ("model.fc1.weight.data[:] = float('nan')", "'fc1.weight' is not finite"),
-        ("raise KeyError('lost')", "the function failed: KeyError: 'lost'"),
+        ("raise KeyError('lost')", "the function failed \\(line \\d+\\): KeyError: 'lost'"),
     ],
 )
 def test_what_the_users_function_may_not_do(digits, tmp_path, end, words):
@@ -412,7 +412,7 @@ def test_a_checkpoint_beyond_the_training_is_refused(digits, tmp_path):
 @pytest.fixture(scope="module")
 def said(tmp_path_factory):
     out = tmp_path_factory.mktemp("said")
-    settings = Lottery(levels=14, fraction=0.3, rewind="20it")
+    settings = Lottery(levels=9, fraction=0.4, rewind="20it")
     recipe = Recipe("400it", batch_size=64, learning_rate=0.1)
     rows = run_lottery(SPEC, "digits", out, settings, recipe, seeds=(3,))
     return out, rows
@@ -420,8 +420,8 @@ def said(tmp_path_factory):
 
 def test_every_level_has_its_three_certificates_and_verify_accepts_them(said):
     out, rows = said
-    assert len(rows) == 15
-    for row in rows[10:]:
+    assert len(rows) == 10
+    for row in rows[7:]:
         place = out / "seed-3" / f"level-{row['level']}"
         for form, folder in (
             ("values", "certificate"),
@@ -438,9 +438,9 @@ def test_every_level_has_its_three_certificates_and_verify_accepts_them(said):
 def test_the_curve_is_a_table_of_all_levels(said):
     out, rows = said
     found = list(csv.DictReader((out / "curve.csv").open()))
-    assert [int(line["level"]) for line in found] == list(range(15))
+    assert [int(line["level"]) for line in found] == list(range(10))
     assert [float(line["density"]) for line in found] == [row["density"] for row in rows]
-    sparse = rows[12]
+    sparse = rows[8]
     assert sparse["test_n"] == 600 and sparse["holdout_bound"] > sparse["test_errors"] / 600
     assert sparse["seed_bound"] is not None
     assert sparse["values_bound"] < 1
@@ -448,14 +448,14 @@ def test_the_curve_is_a_table_of_all_levels(said):
 
 def test_the_mask_alone_costs_less_than_mask_and_values(said):
     _, rows = said
-    for row in rows[10:]:
+    for row in rows[7:]:
         assert row["supermask_bits"] < row["values_bits"]
         assert row["supermask_errors"] >= row["difference_errors"]
 
 
 def test_measured_levels_are_read_again(said, monkeypatch):
     out, rows = said
-    settings = Lottery(levels=14, fraction=0.3, rewind="20it")
+    settings = Lottery(levels=9, fraction=0.4, rewind="20it")
     recipe = Recipe("400it", batch_size=64, learning_rate=0.1)
     from prunecert.api.lottery import measured as module
 
@@ -470,7 +470,7 @@ def test_what_was_trained_on_is_no_hold_out(tmp_path):
         SPEC, "digits", tmp_path, settings, RECIPE, which="test[:300]", say=told.append
     )
     assert row["test_n"] is None and row["holdout_bound"] is None
-    assert len(told) == 1 and "no hold-out" in told[0] and "300 rows" in told[0]
+    assert len(told) == 1 and "no hold-out: 300 rows" in told[0]
 
 
 def test_own_initial_weights_have_only_the_first_form(tmp_path):

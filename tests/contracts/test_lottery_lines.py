@@ -81,6 +81,17 @@ def test_certificates_can_wait(say):
     assert Path("DIR/seed-0/level-1/model.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_damaged_certificate_is_made_again_and_said(say):
+    line = f"prunecert lottery {SHORT.replace(' --quiet', '')} --levels 1 --out DIR"
+    assert say(line).code == 0
+    before = tree(Path("DIR"))
+    Path("DIR/seed-0/level-0/certificate/network.bin").unlink()
+    Path("DIR/seed-0/level-1/certificate-supermask/certificate.json").write_text("bad")
+    answer = say(line)
+    assert answer.code == 0 and flat(answer.out).count("a certificate is damaged") == 2
+    assert tree(Path("DIR")) == before
+
+
 def test_the_users_own_training(say):
     Path("mine.py").write_text(TRAIN)
     assert (
@@ -91,9 +102,7 @@ def test_the_users_own_training(say):
     )
     answer = say(f"prunecert lottery {SHORT} --levels 1 --train mine.py:reshaped --out OTHER")
     assert answer.code == 2 and answer.err.count("\n") == 1
-    assert "mine.py:reshaped: returned 'fc1.weight' nothing: expected shape (16, 64)" in flat(
-        answer.err
-    )
+    assert "mine.py:reshaped: returned no 'fc1.weight': expected shape (16, 64)" in flat(answer.err)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +114,11 @@ def test_the_users_own_training(say):
         ("--controls reinits", "did you mean 'reinit'"),
         ("--scope 2:4", "unknown scope '2:4'"),
         ("--rewinding weight", "did you mean 'weights'"),
-        ("--train mine.py", "mine.py"),
+        ("--train mine.py", "--train mine.py: expected file.py:function"),
+        ("--train mine.py:other", "expected train(model, train_set, *, steps, hold_masks, seed"),
+        ("--train mine.py:train --lr 0.1", "mine.py:train trains in its own way"),
+        ("--fraction 0.999 --levels 3", "leave none of the 1184 prunable weights"),
+        ("--out mine.py/x", "cannot write there"),
         ("--train nowhere.py:train", "nowhere.py: no such file"),
         ("--epochs 3", "--epochs and --steps: give one of them"),
         ("--seed 65536", "seeded initial weights have seeds 0 to 65535"),
@@ -114,6 +127,7 @@ def test_the_users_own_training(say):
     ],
 )
 def test_wrong_arguments_are_one_line_and_write_nothing(say, options, words):
+    Path("mine.py").write_text(TRAIN + "\n\ndef other(model):\n    pass\n")
     answer = say(f"prunecert lottery {SHORT} --out DIR {options}")
     assert answer.code == 2 and answer.out == ""
     assert answer.err.count("\n") == 1 and words in flat(answer.err)

@@ -162,7 +162,8 @@ def test_the_page_answers_in_computed_sentences(bench):
     found = json.loads(Path("out/results.json").read_text())
     for sentence in found["summary"]:
         assert f"- {sentence}" in page
-    assert "track the effect of pruning better than norm bounds?" in found["summary"][0]
+    assert "Only 2 dense configurations" in found["summary"][0]
+    assert "track the effect of pruning better than norm bounds?" in found["summary"][1]
     assert "    prunecert study table.csv --draws 20 --out out\n" in page
     rankings = {r["measure"]: r for r in found["study"]["rankings"]}
     best = max(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from sweeping import tiny
 
-from prunecert.sweep.config import config_of, differing, read_config
+from prunecert.sweep.config import RunConfig, config_of, differing, read_config
+from prunecert.sweep.subjects import subject_of
 from prunecert.types import InputError
 
 GOOD = """
@@ -107,3 +110,22 @@ def test_what_is_wrong_is_named_in_one_line(tmp_path, old, new, said):
 def test_a_file_that_is_not_there_is_said(tmp_path):
     with pytest.raises(InputError, match="nowhere.toml: cannot read it"):
         read_config(tmp_path / "nowhere.toml")
+
+
+def test_every_key_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text()
+    told = page.partition("| key |")[2]
+    assert [field.name for field in fields(RunConfig) if f"`{field.name}`" not in told] == []
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"scope": "globl"}, "did you mean 'global'"),
+        ({"method": "imp", "rewind": "500ep"}, "rewind 500ep: is step"),
+    ],
+)
+def test_what_only_pruning_would_find_is_said_before_training(wrong, said):
+    with pytest.raises(InputError, match=said) as error:
+        subject_of(tiny(**wrong))
+    assert "--" not in str(error.value)

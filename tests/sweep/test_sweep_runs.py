@@ -334,7 +334,6 @@ def test_a_full_disk_is_told_from_a_bad_run(tmp_path, monkeypatch):
         ({"n": 99_999}, "train has only 1197 rows"),
         ({"model": "resnet-21", "depth": None, "width": None}, "no such model"),
         ({"model": "conv", "depth": 9}, "does not fit"),
-        ({"scope": "sideways"}, "sideways"),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(tmp_path, changed, said):

@@ -65,8 +65,12 @@ def lottery(
     learning_rate: Annotated[
         Optional[float], typer.Option("--lr", min=0.0, help="Default: 0.05 sgd, 0.001 adamw.")
     ] = None,
-    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd or adamw.")] = "sgd",
-    weight_decay: Annotated[float, typer.Option("--weight-decay", min=0.0)] = 0.0,
+    optimizer: Annotated[
+        Optional[str], typer.Option("--optimizer", help="sgd (default) or adamw.")
+    ] = None,
+    weight_decay: Annotated[
+        Optional[float], typer.Option("--weight-decay", min=0.0, help="Default: 0.")
+    ] = None,
     include: Annotated[
         Optional[list[str]], typer.Option("--include", help="Only tensors matching this glob.")
     ] = None,
@@ -89,7 +93,7 @@ def lottery(
     lottery goes on where it stopped.
     """
     from prunecert.api import Options, Recipe, sample_of
-    from prunecert.api.lottery import Lottery, UserLoop, default_steps, run_lottery
+    from prunecert.api.lottery import CURVE, Lottery, UserLoop, default_steps, run_lottery
     from prunecert.api.lottery.curve import results
     from prunecert.inversions import require_open_unit
     from prunecert.report import write_report
@@ -100,6 +104,10 @@ def lottery(
     require_open_unit("delta", delta)
     if epochs is not None and steps is not None:
         raise InputError("--epochs and --steps: give one of them")
+    own = {"--lr": learning_rate, "--optimizer": optimizer, "--weight-decay": weight_decay}
+    for option, value in own.items():
+        if train is not None and value is not None:
+            raise InputError(f"{option} {value}: {train} trains in its own way: leave it out")
     settings = Lottery(
         levels, fraction, rewind, rewinding, scope, _controls(controls, rewinding), init,
         tuple(include or ()), tuple(exclude or ()),
@@ -110,8 +118,8 @@ def lottery(
         steps=length or default_steps(sample_of(data, which, "train"), train_batch),
         batch_size=train_batch,
         learning_rate=learning_rate,
-        optimizer=optimizer,
-        weight_decay=weight_decay,
+        optimizer=optimizer or "sgd",
+        weight_decay=weight_decay or 0.0,
         device=usable(device),
     )
     with terminal.progress() as stage:
@@ -126,7 +134,12 @@ def lottery(
     write_figures(out / "results.json", out)
     page = write_report([out], out / "report.html")
     _say(terminal, rows, written["summary"])
-    terminal.copyable(f"Levels: {out}/seed-*/level-*   curve: {out / 'curve.csv'}   page: {page}")
+    for what, place in {
+        "levels": f"{out}/seed-*/level-*",
+        "curve": out / CURVE,
+        "page": page,
+    }.items():
+        terminal.copyable(f"{what}: {place}")
 
 
 def _controls(text: str, rewinding: str) -> tuple[str, ...]:

@@ -58,11 +58,11 @@ def study(
     ] = "test",
     evidence: Annotated[
         Optional[Path],
-        typer.Option("--evidence", metavar="ZIP", help="Evidence of every network, by name."),
+        typer.Option("--evidence", metavar="ARCHIVE", help="A sweep's evidence.tar.xz."),
     ] = None,
     bounds: Annotated[
         Optional[str],
-        typer.Option("--bounds", help="Rank yours too, from --evidence: file.py:NAME (see docs)."),
+        typer.Option("--bounds", help="Rank yours too, from --evidence: file.py:NAME."),
     ] = None,
     delta: Delta = 0.05,
     draws: Annotated[int, typer.Option("--draws", min=0, help="Bootstrap resamples.")] = 300,

@@ -11,14 +11,17 @@ from typing import Annotated, Any, Optional
 import typer
 
 from prunecert.cli.app import RESEARCH, app
-from prunecert.cli.options import Quiet
+from prunecert.cli.options import Quiet, usable
 from prunecert.cli.terminal import Terminal
 from prunecert.types import InputError
 
 
 @app.command(rich_help_panel=RESEARCH)
 def sweep(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A TOML file: [run], [grid].")],
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="A TOML file with run and grid: see docs/sweeps.md."),
+    ],
     engine: Annotated[str, typer.Option("--engine", help="local or ray.")] = "local",
     address: Annotated[
         Optional[str], typer.Option("--address", help="ray: of a running cluster, or auto.")
@@ -45,6 +48,9 @@ def sweep(
     if root is None:
         raise InputError(f"{config}: out: missing; expected a folder here or as --out")
     root = root.resolve()
+    if engine == "local":
+        for device in {config.device for config in asked.configs}:
+            usable(device)
     command = f"prunecert sweep {shlex.quote(str(config))}"
     terminal = Terminal(quiet=quiet)
     collected = Collected()

@@ -31,7 +31,8 @@ def prunable_names(
     names = _matching("include", include, eligible) if include else _default_names(module)
     names = [name for name in names if name not in _matching("exclude", exclude, eligible)]
     if not names:
-        raise InputError(f"nothing left to prune: the candidates were {', '.join(eligible)}")
+        listed = f": the candidates were {', '.join(eligible)}" if eligible else ""
+        raise InputError(f"nothing left to prune{listed or ': no tensor has two axes'}")
     return tuple(names)
 
 

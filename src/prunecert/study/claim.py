@@ -98,6 +98,10 @@ class Claim:
             return "yes"
         return "no" if "no" in answers else "undecided"
 
+    def told(self, comparison: Comparison) -> Answer:
+        """What is said of one comparison: nothing where too few configurations are pruned."""
+        return comparison.better if self.cells >= FEW_CELLS else "undecided"
+
     @property
     def forms(self) -> list[str]:
         return list(dict.fromkeys(comparison.form for comparison in self.comparisons))
@@ -136,7 +140,7 @@ class Claim:
             "reason": self.reason,
             "cells": self.cells,
             "answers": {form: self.answer(form) for form in self.forms},
-            "comparisons": [asdict(c) | {"better": c.better} for c in self.comparisons],
+            "comparisons": [asdict(c) | {"better": self.told(c)} for c in self.comparisons],
         }
 
 

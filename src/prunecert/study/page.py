@@ -28,6 +28,7 @@ HOW = (
     "counting half, over all pairs of seeds that count (Dziugaite et al. 2020, arXiv:2010.11924). "
     "A coarse environment pools the other settings. Mean and 90th percentile are over "
     "environments; a maximum has no interval and, over few pairs, is high by chance.",
+    "Used, discarded: environments with a pair that counts, and those with none.",
     "Within fixed sparsity: each statistic on the networks of one sparsity, then averaged "
     "(a maximum stays a maximum).",
     "Intervals are not corrected for how many measures are compared.",
@@ -122,7 +123,7 @@ def _claim(claim: Claim) -> str:
             f"{c.pairs:,}",
             f"{number(c.psi_advantage)} [{number(c.psi_low)}, {number(c.psi_high)}]",
             f"{number(c.error_advantage)} [{number(c.error_low)}, {number(c.error_high)}]",
-            c.better,
+            claim.told(c),
         )
         for c in claim.comparisons
     ]

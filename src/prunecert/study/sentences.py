@@ -34,9 +34,17 @@ def by_size(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def summary(study: Study, claim: Claim) -> list[str]:
     """What a reader should take away; also what the command prints."""
-    sentences = [*claim.sentences(), *_best(study, OVERALL)]
+    sentences = [*_few(study), *claim.sentences(), *_best(study, OVERALL)]
     sentences += _best(study, FIXED) if FIXED in study.scopes else []
     return [*sentences, *_robust(study), *_failing(study)]
+
+
+def _few(study: Study) -> list[str]:
+    """A warning where hardly any dense configuration was trained."""
+    cells = len(np.unique(study.table.design.cell))
+    if cells >= FEW_CELLS:
+        return []
+    return [f"Only {cells} dense configurations: what follows may be of these networks alone."]
 
 
 def _covers(study: Study) -> dict[str, float]:
@@ -54,7 +62,14 @@ def _best(study: Study, scope: str) -> list[str]:
     if not measures:
         return [f"{where}: no measure has a granulated coefficient."]
     said = []
-    if covering:
+    if covering and rivals and covering[0]["granulated"] <= rivals[0]["granulated"]:
+        said.append(
+            f"{where}, no measure that applies to nearly all rows orders networks better than a "
+            f"baseline: {rivals[0]['measure'].removeprefix('baseline.')} has Psi "
+            f"{with_interval(rivals[0], 'granulated')}, {covering[0]['measure']} "
+            f"{with_interval(covering[0], 'granulated')}."
+        )
+    elif covering:
         said.append(f"{where}, {_praised(covering[0])}{_against(covering, rivals)}.")
     first = measures[0]
     if first not in covering[:1]:
@@ -149,6 +164,11 @@ def counts(study: Study) -> list[str]:
             f"Networks are compared within each of {len(table.strata)} strata "
             f"({', '.join(table.strata)}), and the results averaged."
         )
+    if design.seed is None:
+        sentences.append("No axis is known as the seed (--seed-axis): all are hyper-parameters.")
+    places = np.column_stack([design.stratum, design.levels])
+    if again := len(places) - len(np.unique(places, axis=0)):
+        sentences.append(f"{again:,} rows agree with an earlier one on every axis.")
     if design.sparsity is None:
         sentences.append("No axis is known as the sparsity, so nothing is said within fixed ones.")
     partial = [

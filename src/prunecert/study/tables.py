@@ -75,6 +75,10 @@ def read_table(path: Path, columns: Columns, seed: int = 0) -> Table:
     Missing values of measures are allowed. `seed` is of the random baseline.
     """
     frame = read_frame(path)
+    if len(frame.columns) == 1 and any(mark in str(frame.columns[0]) for mark in ";\t|"):
+        raise InputError(
+            f"{path}: one column, {frame.columns[0]!r}: expected commas between columns"
+        )
     if len(frame) < 2:
         raise InputError(f"{path}: {len(frame)} rows: expected at least two networks")
     return table_of(path, frame, columns, seed)
@@ -86,6 +90,8 @@ def table_of(path: Path, frame: Any, columns: Columns, seed: int = 0) -> Table:
     gap_name = reader.one("--gap", columns.gap or "gap")
     gap = reader.numbers(gap_name)
     reader.refuse_unknown(gap_name, gap)
+    if np.ptp(gap) == 0:
+        raise InputError(f"{path}: {gap_name} is {gap[0]:g} in every row: nothing can be ranked")
     strata = reader.role("--strata", columns.strata, "axis.data")
     axes = [name for name in reader.several("--axes", columns.axes, AXIS) if name != strata]
     roles = {

@@ -15,6 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from prunecert.api.ladder import check_rungs
 from prunecert.pruning import METHODS as ONE_SHOT
+from prunecert.pruning.scopes import scope_named
 from prunecert.training import LEARNING_RATES, SCHEDULES, Steps
 from prunecert.types import InputError
 
@@ -219,6 +220,7 @@ def _check_together(config: RunConfig, where: str) -> None:
                 f"{where}{key}: goes with model {' or '.join(SHAPED)}, not {config.model}"
             )
     try:
+        scope_named(config.scope)
         Steps.parse(config.length)
         if config.rewind is not None:
             Steps.parse(config.rewind)

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from prunecert.api.ladder import Pruning, ladder, rung_label
-from prunecert.api.lottery import Lottery, draw_tickets
-from prunecert.api.lottery.settings import LEVELS, OWN
+from prunecert.api.lottery import draw_tickets
 from prunecert.api.networks import Network, open_network
 from prunecert.api.runs import CONFIG, MODEL, Recipe, train_run
 from prunecert.files import locked, write_bytes
 from prunecert.progress import Stage, Tick, quiet
-from prunecert.pruning.lottery import FRACTION, level_sparsity
+from prunecert.pruning.lottery import level_sparsity
 from prunecert.sweep.config import IMP, RunConfig
 from prunecert.sweep.folders import (
     DENSE,
@@ -138,14 +137,7 @@ def _rungs(subject: Subject, network: Network, place: Path, stage: Stage) -> Ite
 
 def _imp_networks(subject: Subject, network: Network, place: Path, stage: Stage) -> Iterator[Made]:
     """The levels of a lottery above its dense one, which is `network` again with a checkpoint."""
-    config = subject.config
-    settings = Lottery(
-        levels=LEVELS if config.levels is None else config.levels,
-        fraction=FRACTION if config.fraction is None else config.fraction,
-        rewind=config.rewind or "0it",
-        scope=config.scope,
-        initial=OWN,
-    )
+    config, settings = subject.config, subject.lottery
     drawn = draw_tickets(
         subject.model.spec, subject.train, place, settings, subject.recipe,
         seeds=(config.seed,), stage=stage, say=unheard,

@@ -12,11 +12,14 @@ from functools import lru_cache
 from typing import Any
 
 from prunecert.api.certification import located
+from prunecert.api.lottery import Lottery
+from prunecert.api.lottery.settings import LEVELS, OWN, lengths
 from prunecert.api.networks import Architecture, architecture
 from prunecert.api.runs import Recipe
 from prunecert.data import Sample, Source, load_source, take
 from prunecert.data.label_noise import classes_of, with_label_noise
-from prunecert.sweep.config import RunConfig
+from prunecert.pruning.lottery import FRACTION
+from prunecert.sweep.config import IMP, RunConfig
 from prunecert.types import InputError
 
 KERNEL = 3  # of the convolutions of "conv"
@@ -45,6 +48,18 @@ class Subject:
             schedule=c.schedule,
             seed=c.seed,
             device=c.device,
+        )
+
+    @property
+    def lottery(self) -> Lottery:
+        """What method "imp" does."""
+        c = self.config
+        return Lottery(
+            levels=LEVELS if c.levels is None else c.levels,
+            fraction=FRACTION if c.fraction is None else c.fraction,
+            rewind=c.rewind or "0it",
+            scope=c.scope,
+            initial=OWN,
         )
 
     @property
@@ -88,7 +103,13 @@ def subject_of(config: RunConfig) -> Subject:
     rows = c.sample if c.n is None else f"train[:{c.n}]"
     train = _sample(source, rows)
     test = _sample(source, "test" if c.test_rows is None else f"test[:{c.test_rows}]")
-    return Subject(c, _architecture(model_spec(c, source, train), here), train, test)
+    subject = Subject(c, _architecture(model_spec(c, source, train), here), train, test)
+    if c.method == IMP:
+        try:
+            lengths(subject.lottery, subject.recipe, train)
+        except InputError as error:  # said before anything is trained, and by the names of keys
+            raise InputError(str(error).replace("--", "")) from None
+    return subject
 
 
 def model_spec(config: RunConfig, source: Source, train: Sample) -> str:

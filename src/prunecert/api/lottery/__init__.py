@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from prunecert.api.certification import equal_to_trained
+from prunecert.api.certification import EQUAL_SHARE
 from prunecert.api.counting import Options
 from prunecert.api.lottery.curve import as_csv
 from prunecert.api.lottery.levels import Experiment, Level, Say, grow
@@ -29,16 +29,20 @@ from prunecert.api.lottery.settings import (
     lengths,
 )
 from prunecert.api.lottery.trainers import OwnLoop, Trainer, UserLoop
-from prunecert.api.networks import architecture
+from prunecert.api.networks import Architecture, architecture
 from prunecert.api.runs import Recipe
 from prunecert.api.samples import open_source, sample_of, test_sample, training_sample
-from prunecert.data import Sample, Source
+from prunecert.data import Sample, Source, equal_rows, shared_rows
 from prunecert.files import write_bytes
 from prunecert.progress import Stage, quiet
+from prunecert.pruning import prunable_names
+from prunecert.pruning.lottery import level_sparsity
+from prunecert.pruning.scopes import removal_count
 from prunecert.types import InputError
 
 __all__ = [
     "CONTROLS",
+    "CURVE",
     "Level",
     "Lottery",
     "UserLoop",
@@ -70,6 +74,7 @@ def draw_tickets(
     place = Path(out)
     if place.is_file():
         raise InputError(f"{place}: is a file: expected a folder")
+    _require_some_left(settings, architecture(model))
     experiment = Experiment(
         settings,
         architecture(model),
@@ -123,9 +128,20 @@ def run_lottery(
         seeds=seeds, trainer=trainer, stage=options.stage, say=say,
     )  # fmt: skip
     for _, level in drawn:
-        rows.append(measure_level(level, asked))
+        rows.append(measure_level(level, asked, say))
         write_bytes(Path(out) / CURVE, as_csv(rows))
     return rows
+
+
+def _require_some_left(settings: Lottery, model: Architecture) -> None:
+    """InputError where the last level would have no weight."""
+    names = prunable_names(model.module, settings.include, settings.exclude)
+    total = sum(model.module.get_parameter(name).numel() for name in names)
+    if removal_count(level_sparsity(settings.levels, settings.fraction), total) >= total:
+        raise InputError(
+            f"--levels {settings.levels} at --fraction {settings.fraction:g}: leave none of the "
+            f"{total} prunable weights: expected fewer levels"
+        )
 
 
 def _holdout_apart(source: Source, sample: Sample, say: Say) -> Sample | None:
@@ -133,10 +149,9 @@ def _holdout_apart(source: Source, sample: Sample, say: Say) -> Sample | None:
     holdout = test_sample(source)
     if holdout is None:
         return None
-    try:
-        equal_to_trained(sample, holdout)
-    except InputError as reason:
-        say(f"no hold-out: {reason}")
+    shared, equal = shared_rows(sample, holdout), equal_rows(sample, holdout)
+    if shared or equal > EQUAL_SHARE * holdout.n:
+        say(f"no hold-out: {max(shared, equal)} rows of {holdout.name} were trained on")
         return None
     return holdout
 

@@ -116,7 +116,10 @@ class Task:
 def grow(experiment: Experiment, seed: int) -> Iterator[Level]:
     """Level 0, then each level followed by its controls; trained where they are not on disk."""
     if experiment.lottery.initial == SEEDED and not 0 <= seed < SEEDS:
-        raise InputError(f"--seed {seed}: seeded initial weights have seeds 0 to {SEEDS - 1}")
+        raise InputError(
+            f"--seed {seed}: seeded initial weights have seeds 0 to {SEEDS - 1}; "
+            "--init model has more"
+        )
     dense = trained(experiment, _dense(experiment, seed))
     yield dense
     checkpoint = load_tensors(dense.folder / REWIND).tensors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import shutil
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,7 +12,7 @@ from prunecert import measuring
 from prunecert.api.certification import certify_code
 from prunecert.api.counting import Options, outputs_of
 from prunecert.api.evidence import measure
-from prunecert.api.lottery.levels import Level
+from prunecert.api.lottery.levels import Level, Say
 from prunecert.api.networks import Network
 from prunecert.api.seeded import certify_seeded
 from prunecert.api.seeded.initial import unseeded
@@ -47,20 +47,23 @@ class Asked:
         return {"delta": self.delta, "certificates": self.certificates, "holdout": holdout}
 
 
-def measure_level(level: Level, asked: Asked) -> dict[str, Any]:
-    """One row of the curve, from the level's folder where these questions were answered before."""
+def measure_level(level: Level, asked: Asked, say: Say = print) -> dict[str, Any]:
+    """One row of the curve, from the level's folder where these questions were answered before; a
+    certificate there that is damaged is made again, and `say` is told."""
     file = level.folder / MEASURED
     question = {**asked.described, "of": _digest(level)}
     with locked(level.folder):
         try:
             found = json.loads(file.read_text())
-            if found["question"] == question and _whole(level, found["row"]):
-                return dict(found["row"])
+            if found["question"] == question:
+                if _certificates(level) == found["certificates"]:
+                    return dict(found["row"])
+                say(f"{level.folder}: a certificate is damaged: all are made again")
         except (OSError, ValueError, KeyError, TypeError):
             pass  # not asked before, or not readable: it is found out again
         row = _row(level, asked)
-        text = json.dumps({"question": question, "row": row}, indent=2, sort_keys=True)
-        write_bytes(file, (text + "\n").encode())
+        noted = {"question": question, "row": row, "certificates": _certificates(level)}
+        write_bytes(file, (json.dumps(noted, indent=2, sort_keys=True) + "\n").encode())
     return row
 
 
@@ -68,10 +71,13 @@ def _digest(level: Level) -> str:
     return hashlib.sha256(level.network.weight_bytes).hexdigest()
 
 
-def _whole(level: Level, row: Mapping[str, Any]) -> bool:
-    """Every certificate that the row speaks of is there."""
-    made = [form for form in FORMS if row.get(f"{form}_bits") is not None]
-    return all((level.folder / FOLDERS[form] / "certificate.json").is_file() for form in made)
+def _certificates(level: Level) -> dict[str, str]:
+    """The sha256 of every file of the level's certificates."""
+    files = [path for name in FOLDERS.values() for path in (level.folder / name).glob("*")]
+    return {
+        str(path.relative_to(level.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
 
 
 def _row(level: Level, asked: Asked) -> dict[str, Any]:
@@ -128,6 +134,7 @@ def _certified(level: Level, asked: Asked, form: Form) -> dict[str, int | float 
         issued = certify_code(level.network, asked.bound, **given)
     else:
         issued = certify_seeded(level.network, level.masks, asked.bound, form=form, **given)
+    shutil.rmtree(level.folder / FOLDERS[form], ignore_errors=True)  # what is there may be damaged
     issued.write(level.folder / FOLDERS[form])
     return {
         f"{form}_bits": issued.record.code_bits,

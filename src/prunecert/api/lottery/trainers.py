@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,9 +21,11 @@ from prunecert.progress import Stage, Tick
 from prunecert.pruning import hold_masks
 from prunecert.training import LEARNING_RATES, Steps, TrainState
 from prunecert.types import InputError
-from prunecert.user_code import UserFunction, in_one_line, load_function, on_path
+from prunecert.user_code import UserFunction, in_one_line, is_function, load_function, on_path
 
 Tensors = dict[str, Tensor]
+
+SIGNATURE = "train(model, train_set, *, steps, hold_masks, seed, on_step)"
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,19 @@ class UserLoop:
 
     spec: str
 
+    def __post_init__(self) -> None:
+        if not is_function(self.spec):
+            raise InputError(f"--train {self.spec}: expected file.py:function")
+
     @cached_property
     def _found(self) -> UserFunction:
-        return load_function(self.spec)
+        found = load_function(self.spec)
+        named = dict.fromkeys(("steps", "hold_masks", "seed", "on_step"))
+        try:
+            inspect.signature(found.function).bind(None, None, **named)
+        except TypeError as error:
+            raise InputError(f"{self.spec}: {error}: expected {SIGNATURE}") from None
+        return found
 
     @property
     def described(self) -> dict[str, Any]:
@@ -176,8 +191,12 @@ class UserLoop:
                 yield
         except InputError:
             raise
-        except Exception as error:
-            raise InputError(f"{self.spec}: the function failed: {in_one_line(error)}") from error
+        except (Exception, SystemExit) as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            lines = [f.lineno for f in frames if Path(f.filename).parent == self._found.folder]
+            at = f" (line {lines[-1]})" if lines else ""
+            what = in_one_line(error)
+            raise InputError(f"{self.spec}: the function failed{at}: {what}") from error
 
     def _returned(self, returned: Any, shapes: Mapping[str, torch.Size]) -> Tensors:
         tensors = returned.state_dict() if isinstance(returned, nn.Module) else returned
@@ -189,10 +208,10 @@ class UserLoop:
         for key, shape in shapes.items():
             found = tensors.get(key)
             if not isinstance(found, Tensor) or found.shape != shape:
-                what = tuple(found.shape) if isinstance(found, Tensor) else "nothing"
-                raise InputError(
-                    f"{self.spec}: returned '{key}' {what}: expected shape {tuple(shape)}"
+                what = (
+                    f"'{key}' {tuple(found.shape)}" if isinstance(found, Tensor) else f"no '{key}'"
                 )
+                raise InputError(f"{self.spec}: returned {what}: expected shape {tuple(shape)}")
             if not bool(torch.isfinite(found.float()).all()):
                 raise InputError(f"{self.spec}: '{key}' is not finite after training")
         if extra := [key for key in tensors if key not in shapes]:
