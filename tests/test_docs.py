@@ -71,3 +71,21 @@ def test_every_certificate_of_the_curves_follows_from_its_counts():
         assert held <= float(row["holdout_bound"]) <= held + 1e-6, row
     drawn = json.loads((DOCS / "curves" / "results.json").read_text())["figures"]
     assert all((DOCS / "curves" / f"{name}.svg").exists() for name in drawn)
+
+
+def test_the_lottery_of_the_readme_follows_from_its_counts():
+    """Every certificate of the table is what its errors and bits give; the README quotes it."""
+    readme = (DOCS.parent / "README.md").read_text()
+    rows = list(csv.DictReader((DOCS / "lottery" / "certified.csv").read_text().splitlines()))
+    assert [int(row["level"]) for row in rows] == list(range(21))
+    for row in rows:
+        for form in ("values", "supermask", "difference"):
+            errors, bits = int(row[f"{form}_errors"]), int(row[f"{form}_bits"])
+            exact = occam_upper(errors, int(row["n"]), bits, 0.05)
+            assert exact <= float(row[f"{form}_bound"]) <= exact + 1e-6
+    assert f"**{percent(float(rows[20]['values_bound']), 4)}**" in readme
+    levels = list(csv.DictReader((DOCS / "lottery" / "levels.csv").read_text().splitlines()))
+    for control, said in (("", "**3.28 %**"), ("random-mask", "17.76 %"), ("reinit", "6.38 %")):
+        last = [row for row in levels if (row["level"], row["control"]) == ("20", control)]
+        errors = [int(row["test_errors"]) / int(row["test_n"]) for row in last]
+        assert len(errors) == 3 and f"{100 * np.mean(errors):.2f} %" in said and said in readme
