@@ -21,10 +21,12 @@ from prunecert.api import architecture, certify, open_source, sample_of, select
 from prunecert.api.claims.language import UNITS
 from prunecert.api.issuing import Issued
 from prunecert.api.ladder import Pruning, rung
+from prunecert.api.lottery import Lottery, draw_tickets
 from prunecert.api.networks import Network
 from prunecert.api.posteriors import fitted
 from prunecert.api.predicted import certify_predictions
 from prunecert.api.runs import Recipe, fit, initial
+from prunecert.api.seeded import certify_seeded
 from prunecert.api.supermasks import supermask_run
 from prunecert.data import predictions
 from prunecert.data.text import seeded_text
@@ -74,6 +76,17 @@ def ticket() -> Network:
             Recipe("10ep", batch_size=32),
             place,
         )
+
+
+def of_a_lottery(form: str) -> Issued:
+    """A level of a lottery: its mask over seeded initial weights, or differences from them."""
+    source = open_source("digits")
+    settings = Lottery(levels=3, fraction=0.5, rewind="20it")
+    train, recipe = sample_of(source, "train", "train"), Recipe("10ep", batch_size=32)
+    with TemporaryDirectory() as place:
+        *_, (_, level) = draw_tickets(MODEL, train, place, settings, recipe, seeds=(5,))
+        bound = sample_of(source, "train", "bound")
+        return certify_seeded(level.network, level.masks, bound, form=form, delta=0.05)
 
 
 def in_groups(dense: Network) -> Network:
@@ -138,6 +151,8 @@ def cases(folder: Path) -> dict[str, Callable[[], Issued]]:
             select(every, "digits", target_error=0.12, dense=dense, max_drop=0.1)
         ),
         "supermask": lambda: certify(ticket(), "digits"),
+        "lottery-supermask": lambda: of_a_lottery("supermask"),
+        "lottery-difference": lambda: of_a_lottery("difference"),
         "groups": lambda: certify(in_groups(dense), "digits"),
         "exact": lambda: certify(exact(), "digits"),
         "bounded-loss": lambda: certify(sparse, "digits", method="bounded-loss", loss="brier"),

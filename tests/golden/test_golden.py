@@ -46,8 +46,8 @@ def test_every_way_of_coding_has_a_golden_certificate():
         if (folder / "network.bin").exists()
         for choice in decoded(folder).choices.values()
     ]
-    assert {c.mask for c in choices} == {*MASK_MODES, "n:m"} - {"rows"}
-    assert {c.values for c in choices} - {None} == set(SEEDED_VALUE_MODES)
+    assert {c.mask for c in choices} == {*MASK_MODES, "n:m", "initial"} - {"rows"}
+    assert {c.values for c in choices} - {None} == {*SEEDED_VALUE_MODES, "difference"}
 
 
 def decoded(folder):
