@@ -18,6 +18,7 @@ from prunecert.types import (
     Layers,
     Losses,
     Margins,
+    Outcomes,
     PairedOutcomes,
     PruningCurve,
     SingleDraw,
@@ -42,6 +43,7 @@ def sample_evidence() -> Evidence:
         "margins": Margins(np.linspace(0.5, 2.0, 1000), "train"),
         "losses@language-top-k": Losses(np.linspace(0.0, 0.5, 1000), 0.0, 1.0, "top 3", "train"),
         "losses@holdout": Losses(np.linspace(0.0, 0.5, 1000), 0.0, 2.0, "brier score", "test"),
+        "outcomes@holdout": Outcomes(np.arange(1000) < 40, "test"),
         "gibbs": Gibbs(np.array([30, 33, 28, 41] * 25), 600, 12.5, "train"),
         "singledraw": SingleDraw(31, 600, 11.25, "train"),
         "compressed": Compressed(20, 0, 1000, 0.0, "train"),  # so that pick-to-learn speaks too
