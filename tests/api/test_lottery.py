@@ -334,6 +334,17 @@ def test_the_users_training_is_rewound_and_held(digits, tmp_path):
     assert (again[3].folder / MODEL).read_bytes() == (levels[3].folder / MODEL).read_bytes()
 
 
+@pytest.mark.parametrize("call", ["on_step(done - 1)", "on_step()", "on_step(done, steps, 0.5)"])
+def test_steps_may_be_told_in_other_ways(digits, tmp_path, call):
+    def changed(text):
+        return text.replace("on_step(done, loss.item())", call)
+
+    usual = drawn(digits, tmp_path / "usual", trainer=user_file(tmp_path))
+    other = drawn(digits, tmp_path / "other", trainer=user_file(tmp_path, change=changed))
+    for name, tensor in file(usual[0], REWIND).items():
+        assert torch.equal(file(other[0], REWIND)[name], tensor)
+
+
 def test_another_text_of_the_users_function_is_another_configuration(digits, tmp_path):
     first = drawn(digits, tmp_path / "out", trainer=user_file(tmp_path))
     changed = user_file(tmp_path, change=lambda text: text.replace("0.1,", "0.2,"))

@@ -122,7 +122,7 @@ class UserLoop:
     """`train(model, train_set, *, steps, hold_masks, seed, on_step)` of the user's file.
 
     `steps` is the number of optimizer steps to do; `with hold_masks(model, optimizer):` keeps what
-    is pruned at zero; `on_step(step)` is to be called after each step (1, 2, …). The model is
+    is pruned at zero; `on_step(step)` is to be called after each step. The model is
     trained in place, or a module or a state dict with the same tensors is returned. A level that
     was interrupted begins again.
     """
@@ -232,14 +232,17 @@ class _Notes:
 
     def __init__(self, module: nn.Module, mark: int | None, tick: Tick) -> None:
         self.module, self.mark, self.tick = module, mark, tick
-        self.losses: list[float] = []
+        self.done, self.losses = 0, list[float]()
         self.marked = state_of(module) if mark == 0 else None
 
-    def on_step(self, step: int, loss: float | None = None) -> None:
+    def on_step(self, step: int = 0, *told: float, loss: float | None = None) -> None:
+        """Counts its calls, so that steps may be numbered from 0, from 1, or not at all; a number
+        beyond them is believed. The last thing told beside it is the loss."""
+        self.done = max(self.done + 1, step)
         self.tick(1)
-        if loss is not None:
-            self.losses.append(float(loss))
-        if step == self.mark:
+        for value in (*told[-1:], *([] if loss is None else [loss])):
+            self.losses.append(float(value))
+        if self.done == self.mark:
             self.marked = state_of(self.module)
 
 
