@@ -45,7 +45,10 @@ def lottery(
     ] = 0.2,
     scope: Annotated[str, typer.Option("--scope", help="global, layerwise, erk, lamp")] = "global",
     controls: Annotated[
-        str, typer.Option("--controls", help="random-mask,reinit,no-rewinding, or all.")
+        str,
+        typer.Option(
+            "--controls", help="random-mask, reinit, no-rewinding, with commas between; or all."
+        ),
     ] = "",
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Replicates: --seed and those after it.")
@@ -77,9 +80,9 @@ def lottery(
     exclude: Annotated[
         Optional[list[str]], typer.Option("--exclude", help="Not tensors matching this glob.")
     ] = None,
-    certificates: Annotated[
-        bool, typer.Option("--certificates/--no-certificates", help="Three forms per level.")
-    ] = True,
+    no_certificates: Annotated[
+        bool, typer.Option("--no-certificates", help="Else three forms per level.")
+    ] = False,
     delta: Delta = 0.05,
     sample: SampleName = None,
     batch_size: BatchSize = 1000,
@@ -126,7 +129,7 @@ def lottery(
         rows = run_lottery(
             model, data, out, settings, recipe,
             seeds=range(seed, seed + seeds), trainer=None if train is None else UserLoop(train),
-            delta=delta, certificates=certificates, which=which,
+            delta=delta, certificates=not no_certificates, which=which,
             options=Options(batch_size, device, stage), say=terminal.line,
         )  # fmt: skip
     written = results(rows, f"Lottery tickets: {model} on {data}", delta, _command())
