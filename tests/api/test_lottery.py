@@ -29,8 +29,7 @@ def digits():
 
 
 def drawn(digits, out, settings=SETTINGS, recipe=RECIPE, **how):
-    found = draw_tickets(SPEC, digits, out, settings, recipe, **how)
-    return [level for _, level in found]
+    return list(draw_tickets(SPEC, digits, out, settings, recipe, **how))
 
 
 @pytest.fixture(scope="module")

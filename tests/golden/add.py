@@ -84,7 +84,7 @@ def of_a_lottery(form: str) -> Issued:
     settings = Lottery(levels=3, fraction=0.5, rewind="20it")
     train, recipe = sample_of(source, "train", "train"), Recipe("10ep", batch_size=32)
     with TemporaryDirectory() as place:
-        *_, (_, level) = draw_tickets(MODEL, train, place, settings, recipe, seeds=(5,))
+        *_, level = draw_tickets(MODEL, train, place, settings, recipe, seeds=(5,))
         bound = sample_of(source, "train", "bound")
         return certify_seeded(level.network, level.masks, bound, form=form, delta=0.05)
 

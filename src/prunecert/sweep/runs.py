@@ -142,7 +142,7 @@ def _imp_networks(subject: Subject, network: Network, place: Path, stage: Stage)
         subject.model.spec, subject.train, place, settings, subject.recipe,
         seeds=(config.seed,), stage=stage, say=unheard,
     )  # fmt: skip
-    for _, level in drawn:
+    for level in drawn:
         if level.number:
             sparsity = round(level_sparsity(level.number, settings.fraction), 6)
             yield Made(level.network, sparsity, level.seconds)

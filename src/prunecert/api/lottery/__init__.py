@@ -21,7 +21,6 @@ from prunecert.api.lottery.curve import as_csv
 from prunecert.api.lottery.levels import Experiment, Level, Say, grow
 from prunecert.api.lottery.measured import Asked, measure_level
 from prunecert.api.lottery.settings import (
-    CONTROLS,
     OWN,
     REINIT,
     Lottery,
@@ -41,7 +40,6 @@ from prunecert.pruning.scopes import removal_count
 from prunecert.types import InputError
 
 __all__ = [
-    "CONTROLS",
     "CURVE",
     "Level",
     "Lottery",
@@ -65,7 +63,7 @@ def draw_tickets(
     trainer: Trainer | None = None,
     stage: Stage = quiet,
     say: Say = print,
-) -> Iterator[tuple[Experiment, Level]]:
+) -> Iterator[Level]:
     """The levels of every seed and their controls, as they are trained or read from `out`.
 
     `trainer` is a `UserLoop` of the caller's function, or none for ours. `say` is told what is
@@ -74,10 +72,11 @@ def draw_tickets(
     place = Path(out)
     if place.is_file():
         raise InputError(f"{place}: is a file: expected a folder")
-    _require_some_left(settings, architecture(model))
+    described = architecture(model)
+    _require_some_left(settings, described)
     experiment = Experiment(
         settings,
-        architecture(model),
+        described,
         sample,
         trainer or OwnLoop(recipe),
         lengths(settings, recipe, sample),
@@ -90,7 +89,7 @@ def draw_tickets(
     for seed in seeds:
         for level in grow(experiment, seed):
             _link(place / f"seed-{seed}" / level.control / f"level-{level.number}", level.folder)
-            yield experiment, level
+            yield level
 
 
 def run_lottery(
@@ -127,7 +126,7 @@ def run_lottery(
         model, sample, out, settings, recipe,
         seeds=seeds, trainer=trainer, stage=options.stage, say=say,
     )  # fmt: skip
-    for _, level in drawn:
+    for level in drawn:
         rows.append(measure_level(level, asked, say))
         write_bytes(Path(out) / CURVE, as_csv(rows))
     return rows

@@ -243,9 +243,7 @@ def _read(experiment: Experiment, task: Task, folder: Path) -> Level | str:
         network = open_network(folder / MODEL, experiment.model)
         masks = read_mask(folder / MASK)
         seconds = float(noted["seconds"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"is damaged ({error})"
-    except InputError as error:
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"is damaged ({error})"
     return Level(task.seed, task.number, task.control, folder, network, masks, seconds)
 

@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 from prunecert import measuring
 from prunecert.api.certification import certify_code
 from prunecert.api.counting import Options, outputs_of
-from prunecert.api.evidence import measure
 from prunecert.api.lottery.levels import Level, Say
 from prunecert.api.networks import Network
 from prunecert.api.seeded import certify_seeded
@@ -101,19 +100,23 @@ def _row(level: Level, asked: Asked) -> dict[str, Any]:
         bound = float(round_up(holdout_upper(errors, on_test.n, asked.delta)))
         row |= {"test_errors": errors, "test_n": on_test.n, "holdout_bound": bound}
     if not level.control:
-        row["seed_bound"] = _seed_bound(level, asked)
+        row["seed_bound"] = _seed_bound(level, on_train, asked)
         for form in FORMS:
             row |= _certified(level, asked, form)
     return {**row, "seconds": level.seconds, "folder": level.hash}
 
 
-def _seed_bound(level: Level, asked: Asked) -> float | None:
+def _seed_bound(level: Level, on_train: measuring.Outputs, asked: Asked) -> float | None:
     """The seed paper's bound as published (order-only); None where it does not apply."""
-    if not level.network.architecture.view.relu_chain:
+    view, tensors = level.network.architecture.view, level.network.tensors
+    if not view.relu_chain:
         return None
-    parts = measure(
-        level.network, asked.bound, seed=level.seed, cushion_rows=0, options=asked.options
-    )
+    with asked.options.stage("the seed paper's bound", measuring.CURVE_POINTS) as tick:
+        parts = {
+            "margins": measuring.margins(on_train),
+            "layers": measuring.layers(view, tensors, on_train.input_norm, on_train.sample),
+            "pruningcurve": measuring.pruning_curve(view, tensors, seed=level.seed, tick=tick),
+        }
     found = evaluate(BOUNDS[SEED_BOUND], parts, asked.delta)
     return found.value if isinstance(found, CapacityMeasure) else None
 
